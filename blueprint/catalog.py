@@ -58,7 +58,7 @@ def _specs() -> tuple[TaskSpec, ...]:
         (20, "Phase 2 complete verification", (12, 16, 17, 18, 19), 60, "pool, worker and deployment read afresh"),
     )
     phase3 = (
-        (21, "Trigger deployment (default parameters)", (13, 15), 60, "a run made by the deployment, default parameters"),
+        (21, "Trigger deployment (default parameters)", (13, 15), 60, "a run of the deployment, default parameters"),
         (22, "Verify execution completed", (21,), 180, "states in order, task runs, the rows landed"),
         (23, "Trigger with parameter overrides", (13, 15), 180, "the overridden run completed, its rows landed"),
         (24, "Trigger with JSON parameters", (13, 15), 180, "the run completed, its rows in the table it names"),
@@ -67,7 +67,7 @@ def _specs() -> tuple[TaskSpec, ...]:
         (27, "Verify monitoring points", (13,), 30, "health, ready, version, UI, docs, metrics, worker health"),
         (28, "Document failure handling", (13, 15), 240, "retried then Completed; retried then Failed; refused"),
         (29, "Verify schedule configuration (after runs)", (22, 23, 24, 28), 60, "still active, coming runs made"),
-        (30, "Final system verification", (10, 20, 25, 26, 27, 28, 29), 90, "all read once more; nothing late or stuck"),
+        (30, "Final system verification", (10, 20, 25, 26, 27, 28, 29), 90, "all read again; nothing late or stuck"),
     )
     phases = enumerate((phase1, phase2, phase3), start=1)
     return tuple(
