@@ -1,0 +1,107 @@
+"""From readings to daily metrics: each reading beside the figures of its day.
+
+One row in, one row out. The figures (count, mean, lowest, highest) are of this batch: all its readings of the same
+host, metric, unit and UTC day. `deviation` is the reading minus its day's mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from statistics import fmean
+from typing import NamedTuple
+
+from blueprint.pipeline.records import Reading
+
+_Key = tuple[str, str, str, date]
+
+
+@dataclass(frozen=True, slots=True)
+class DayFigures:
+    """Figures of one host, metric, unit and UTC day within a batch."""
+
+    readings: int
+    mean: float
+    low: float
+    high: float
+
+
+class DailyMetric(NamedTuple):
+    """One row of the warehouse, named like its columns."""
+
+    record_id: str
+    metric_date: date
+    observed_at: datetime
+    host: str
+    metric: str
+    value: float
+    unit: str
+    day_readings: int
+    day_mean: float
+    day_min: float
+    day_max: float
+    deviation: float
+
+
+class DailyMetrics:
+    """The transformed batch; its rows are made while they are iterated, so a large batch is never held twice.
+
+    Deliberately not a collection: see `source.Readings`.
+    """
+
+    __slots__ = ("_figures", "_readings")
+
+    def __init__(self, readings: list[Reading], figures: dict[_Key, DayFigures]) -> None:
+        self._readings = readings
+        self._figures = figures
+
+    @property
+    def row_count(self) -> int:
+        """How many rows `rows` gives."""
+        return len(self._readings)
+
+    @property
+    def group_count(self) -> int:
+        """How many different host, metric, unit and day there are."""
+        return len(self._figures)
+
+    def rows(self) -> Iterator[DailyMetric]:
+        """The rows, in the order of the source; may be called more than once."""
+        for reading in self._readings:
+            at, key = _place(reading)
+            day = self._figures[key]
+            yield DailyMetric(
+                record_id=reading.id,
+                metric_date=key[-1],
+                observed_at=at,
+                host=reading.host,
+                metric=reading.metric,
+                value=reading.value,
+                unit=reading.unit,
+                day_readings=day.readings,
+                day_mean=day.mean,
+                day_min=day.low,
+                day_max=day.high,
+                deviation=reading.value - day.mean,
+            )
+
+
+def daily_metrics(readings: list[Reading]) -> DailyMetrics:
+    """Group a batch by day and work out the figures of each group; all are finite for what `records` lets in."""
+    values: dict[_Key, list[float]] = {}
+    for reading in readings:
+        values.setdefault(_place(reading)[1], []).append(reading.value)
+    return DailyMetrics(readings, {key: _figures(group) for key, group in values.items()})
+
+
+def _place(reading: Reading) -> tuple[datetime, _Key]:
+    """When it was in UTC, and the group that it belongs to."""
+    at = reading.observed_at.astimezone(UTC)
+    return at, (reading.host, reading.metric, reading.unit, at.date())
+
+
+def _figures(values: list[float]) -> DayFigures:
+    low, high = min(values), max(values)
+    # Rounding can put the mean of equal numbers a hair outside of them.
+    return DayFigures(len(values), mean=min(max(fmean(values), low), high), low=low, high=high)

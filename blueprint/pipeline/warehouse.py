@@ -1,0 +1,205 @@
+"""The warehouse: a flow run's rows land exactly once, whatever happens to the process that loads them.
+
+One transaction deletes what an earlier attempt of the same flow run may have landed and inserts the rows. Killed before
+the commit, nothing is there and the next attempt lands them; killed after it, but before it could report, the next
+attempt replaces them. Two attempts at the same time are put one after the other by a lock, and the key
+(flow_run_id, record_id) would refuse a doubled row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Date,
+    DateTime,
+    Double,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+)
+from sqlalchemy.schema import CreateSchema
+
+from blueprint.pipeline.database import Database, database_for
+from blueprint.pipeline.metrics import DailyMetric
+from blueprint.pipeline.table_name import TableName
+
+_CHUNK_ROWS = 2000
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What is in the warehouse of one flow run.
+
+    Attributes:
+        table: `database.schema.table`.
+        database: Where that is: the file's path, or the URL without its password.
+        rows: How many rows.
+        records: How many different records of the source they hold; fewer than `rows` would mean doubled rows.
+        metrics: How many different metrics.
+        first_observed, last_observed: ISO 8601 in UTC; None if there are no rows.
+    """
+
+    table: str
+    database: str
+    rows: int
+    records: int
+    metrics: int
+    first_observed: str | None
+    last_observed: str | None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What one load did.
+
+    Attributes:
+        rows: How many rows it inserted.
+        replaced: How many rows of an earlier attempt of the same flow run it took out first.
+        seconds: How long it took, waiting for other writers included.
+    """
+
+    rows: int
+    replaced: int
+    seconds: float
+
+
+def load(table_name: str, flow_run_id: str, rows: Iterable[DailyMetric], *, url: str | None = None) -> Loaded:
+    """Put a flow run's rows into the warehouse: all of them once, or, if it raises, none that were not there before.
+
+    Args:
+        table_name: `database.schema.table`; made if it is not there.
+        flow_run_id: Whose rows these are; rows that this flow run landed before are replaced.
+        rows: Read once, in chunks.
+        url: The database; by default see `database.database_for`.
+
+    Raises:
+        BadTableName, WarehouseError: One sentence.
+    """
+    started = time.monotonic()
+    name = TableName.parse(table_name)
+    database = database_for(name, url)
+    table = _table(name, database)
+    _ensure(database, table)
+    with database.writing() as connection:
+        _one_at_a_time(connection, f"{name} {flow_run_id}")
+        replaced = connection.execute(delete(table).where(table.c.flow_run_id == flow_run_id)).rowcount
+        inserted = 0
+        for chunk in _chunks(rows, flow_run_id):
+            connection.execute(insert(table), chunk)
+            inserted += len(chunk)
+    return Loaded(rows=inserted, replaced=replaced, seconds=time.monotonic() - started)
+
+
+def rows_of(url: str | None, table_name: str, flow_run_id: str) -> int:
+    """How many rows of the flow run are in the table; 0 also if there is no such table yet.
+
+    Raises:
+        BadTableName, WarehouseError: One sentence.
+    """
+    return landed(table_name, flow_run_id, url=url).rows
+
+
+def landed(table_name: str, flow_run_id: str, *, url: str | None = None) -> Landed:
+    """Read back what is in the warehouse of one flow run; makes neither file nor table.
+
+    Raises:
+        BadTableName, WarehouseError: One sentence.
+    """
+    name = TableName.parse(table_name)
+    database = database_for(name, url)
+    table = _table(name, database)
+    nothing = Landed(str(name), str(database), 0, 0, 0, None, None)
+    if not database.exists:
+        return nothing
+    with database.reading() as connection:
+        if not _is_there(connection, table):
+            return nothing
+        row = connection.execute(
+            select(
+                func.count(),
+                func.count(table.c.record_id.distinct()),
+                func.count(table.c.metric.distinct()),
+                func.min(table.c.observed_at),
+                func.max(table.c.observed_at),
+            ).where(table.c.flow_run_id == flow_run_id)
+        ).one()
+    return Landed(str(name), str(database), row[0], row[1], row[2], _iso(row[3]), _iso(row[4]))
+
+
+def _table(name: TableName, database: Database) -> Table:
+    embedded = database.file is not None
+    return Table(
+        f"{name.schema}.{name.table}" if embedded else name.table,
+        MetaData(),
+        Column("flow_run_id", String(64), primary_key=True),
+        Column("record_id", String(200), primary_key=True),
+        Column("metric_date", Date, nullable=False),
+        Column("observed_at", DateTime(timezone=True), nullable=False),  # UTC; SQLite keeps no zone
+        Column("host", String(200), nullable=False),
+        Column("metric", String(200), nullable=False),
+        Column("value", Double, nullable=False),
+        Column("unit", String(50), nullable=False),
+        Column("day_readings", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
+        Column("day_mean", Double, nullable=False),
+        Column("day_min", Double, nullable=False),
+        Column("day_max", Double, nullable=False),
+        Column("deviation", Double, nullable=False),
+        Column("loaded_at", DateTime(timezone=True), nullable=False),
+        schema=None if embedded else name.schema,
+    )
+
+
+def _ensure(database: Database, table: Table) -> None:
+    """Make schema and table where they are missing, and only then: a user who may not create them can still load."""
+    if database.exists:
+        with database.reading() as connection:
+            if _is_there(connection, table):
+                return
+    with database.writing() as connection:
+        # PostgreSQL's IF NOT EXISTS fails when two create the same thing at once.
+        _one_at_a_time(connection, "create schemas and tables")
+        if table.schema and not inspect(connection).has_schema(table.schema):
+            connection.execute(CreateSchema(table.schema))
+        table.create(connection, checkfirst=True)
+
+
+def _is_there(connection: Connection, table: Table) -> bool:
+    return inspect(connection).has_table(table.name, schema=table.schema)
+
+
+def _one_at_a_time(connection: Connection, what: str) -> None:
+    """Until the transaction ends, nobody else does this. An SQLite transaction that writes is alone already."""
+    if connection.dialect.name == "postgresql":
+        key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], signed=True)
+        connection.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+def _chunks(rows: Iterable[DailyMetric], flow_run_id: str) -> Iterator[list[dict[str, Any]]]:
+    loaded_at = datetime.now(UTC)
+    source = iter(rows)
+    while chunk := [
+        row._asdict() | {"flow_run_id": flow_run_id, "loaded_at": loaded_at} for row in islice(source, _CHUNK_ROWS)
+    ]:
+        yield chunk
+
+
+def _iso(at: datetime | None) -> str | None:
+    if at is None:
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
