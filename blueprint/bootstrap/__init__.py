@@ -1,0 +1,21 @@
+"""From a checkout and a Python to the locked environment: tasks 1 to 4, with the standard library only.
+
+The one exception is `packaging`, which reads the lock's markers once it is installed; see `lockfile`.
+"""
+
+from blueprint.bootstrap.activation import handover, inside, reexec, verify_activation
+from blueprint.bootstrap.environment import ensure_environment, environment_problem
+from blueprint.bootstrap.install import install, installation_problem
+from blueprint.bootstrap.project import verify_project
+
+__all__ = [
+    "ensure_environment",
+    "environment_problem",
+    "handover",
+    "inside",
+    "install",
+    "installation_problem",
+    "reexec",
+    "verify_activation",
+    "verify_project",
+]

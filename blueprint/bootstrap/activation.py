@@ -1,0 +1,89 @@
+"""Task 3: the execution goes on in `.venv`, as the same process, and its children inherit it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from blueprint import child
+from blueprint.task import Evidence, Handle, TaskFailed
+from blueprint.workspace import Workspace
+
+_HANDOVER = "_BLUEPRINT_HANDOVER"
+
+
+def inside(workspace: Workspace) -> bool:
+    """Whether this process runs in the workspace's environment."""
+    return os.path.realpath(sys.prefix) == os.path.realpath(workspace.venv)
+
+
+def reexec(workspace: Workspace, argv: Sequence[str], handover: Mapping[str, str]) -> NoReturn:
+    """Go on as `.venv/bin/python run_blueprint.py argv…` in this very process (same pid, inheritable files stay open).
+
+    Args:
+        workspace: Its `.venv` is healthy.
+        argv: The arguments after the program's name.
+        handover: What the next stage gets from its `handover()`.
+    """
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONHOME", "__PYVENV_LAUNCHER__")}
+    environment[_HANDOVER] = json.dumps(dict(handover))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    python = str(workspace.python)
+    os.execve(python, [python, str(workspace.root / "run_blueprint.py"), *argv], environment)  # noqa: S606
+
+
+def handover() -> dict[str, str] | None:
+    """What the stage before handed over, None if there was none. Taken out of the environment: no child sees it."""
+    text = os.environ.pop(_HANDOVER, None)
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return {str(key): str(item) for key, item in value.items()} if isinstance(value, dict) else None
+
+
+def verify_activation(workspace: Workspace, handle: Handle) -> Evidence:
+    """See that this process runs in `.venv`, and that a `python` started by it does too.
+
+    Sets PATH and VIRTUAL_ENV of this process and drops PYTHONHOME, as the activation script would.
+
+    Raises:
+        TaskFailed: This process or its child runs elsewhere.
+    """
+    if not inside(workspace):
+        raise TaskFailed(
+            f"The execution runs in {sys.prefix}, not in {workspace.venv}.",
+            where_to_look=sys.executable,
+            what_to_do=f"Run the same command with {workspace.python}.",
+        )
+    _activate(workspace)
+    try:
+        answer = child.run(["python", "-c", "import sys; print(sys.prefix)"], handle)
+    except OSError as error:
+        raise TaskFailed(f"No `python` can be started: {error}.", where_to_look=str(workspace.python)) from error
+    prefix = answer.output.strip()
+    if answer.returncode != 0 or os.path.realpath(prefix) != os.path.realpath(workspace.venv):
+        found = f"runs in {prefix}" if answer.returncode == 0 else f"fails: {answer.last_line()}"
+        raise TaskFailed(
+            f"A `python` started by the execution {found}, it should run in {workspace.venv}.",
+            where_to_look=os.environ["PATH"],
+            what_to_do="See what PATH and the PYTHON… variables of your shell set.",
+        )
+    facts = {"prefix": sys.prefix, "interpreter": sys.executable, "child_prefix": prefix, "pid": os.getpid()}
+    if os.environ.get("PYTHONPATH"):
+        facts["PYTHONPATH"] = os.environ["PYTHONPATH"]
+    return Evidence(f"this process and a `python` that it started run in {workspace.venv}", facts)
+
+
+def _activate(workspace: Workspace) -> None:
+    scripts = str(workspace.python.parent)
+    others = [part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part and part != scripts]
+    os.environ["PATH"] = os.pathsep.join([scripts, *others])
+    os.environ["VIRTUAL_ENV"] = str(workspace.venv)
+    os.environ.pop("PYTHONHOME", None)

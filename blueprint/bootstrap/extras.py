@@ -1,0 +1,130 @@
+"""Packages that the user's own flow needs beyond the lock: added without moving what is locked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blueprint.bootstrap.failures import Cause
+from blueprint.bootstrap.installers import InstallerFailed
+from blueprint.bootstrap.lockfile import Pin, normalised
+from blueprint.errors import UsageError
+from blueprint.task import TaskFailed
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
+
+    from packaging.requirements import Requirement
+
+
+def unmet(extra: Sequence[str], site: Path) -> list[str]:
+    """Those requirements that the environment does not meet, their own dependencies included; none if all is there.
+
+    Raises:
+        UsageError: One of them is no requirement.
+    """
+    from importlib.metadata import distributions  # 25 ms that only those who have extra requirements pay
+
+    installed = {normalised(each.name): each for each in distributions(path=[str(site)]) if each.name}
+    return [text for text in extra if not _is_met(_parsed(text), installed, set())]
+
+
+def see_no_conflict(extra: Sequence[str], pins: Sequence[Pin]) -> None:
+    """See that no requirement asks for another version of a locked package.
+
+    Raises:
+        TaskFailed: One does; both are named.
+        UsageError: One of them is no requirement.
+    """
+    locked = {pin.name: pin for pin in pins}
+    for text in extra:
+        requirement = _parsed(text)
+        pin = locked.get(normalised(requirement.name))
+        if pin and (requirement.url or not requirement.specifier.contains(pin.version, prereleases=True)):
+            raise conflict([text], [pin], "")
+
+
+def conflict(extra: Sequence[str], pins: Sequence[Pin], explanation: str) -> TaskFailed:
+    """The failure when requirements cannot be had beside the locked set."""
+    names = ", ".join(f"`{text}`" for text in extra)
+    against = ", ".join(str(pin) for pin in pins) or "the locked set"
+    because = f": {explanation}" if explanation else "."
+    return TaskFailed(
+        f"The extra requirement{'s' if len(extra) > 1 else ''} {names} cannot be had together with {against}, "
+        f"which requirements.lock keeps{because}",
+        where_to_look="requirements.lock; [tool.blueprint] in pyproject.toml",
+        what_to_do="Ask for a version that fits, or change requirements.lock with the command in its first lines.",
+        facts={"extra": list(extra), "conflicts_with": [str(pin) for pin in pins]},
+    )
+
+
+def explained(failure: InstallerFailed, extra: Sequence[str], pins: Sequence[Pin], log: Path) -> TaskFailed:
+    """Turn an installer's refusal of extra requirements into a sentence that names both sides of a conflict."""
+    if failure.cause is Cause.UNKNOWN_PACKAGE:
+        return TaskFailed(
+            f"No package fits the extra requirements ({', '.join(extra)}): {failure.line}",
+            where_to_look="[tool.blueprint] in pyproject.toml",
+            what_to_do="Check the names and versions for typing errors, and the index that pip or uv is told to use.",
+        )
+    if failure.cause is not Cause.CONFLICT:
+        return TaskFailed(
+            f"The extra requirements ({', '.join(extra)}) cannot be installed: {failure.line}",
+            where_to_look=str(log),
+            what_to_do="Settle what the installer says there, then run the same command again.",
+        )
+    text = " ".join(failure.output.split())
+    named = [pin for pin in pins if re.search(rf"(?<![\w.-]){_spellings(pin.name)}\s?(?:==|\(|<|>|~=|!=)", text, re.I)]
+    asked = [each for each in extra if re.search(rf"(?<![\w.-]){_spellings(_parsed(each).name)}\b", text, re.I)]
+    # An installer names every package that it met on the way; those named with their locked version matter most.
+    exact = [pin for pin in named if re.search(rf"{_spellings(pin.name)}==?\s?{re.escape(pin.version)}\b", text, re.I)]
+    return conflict(asked or list(extra), exact or named, _reason(failure))
+
+
+def _reason(failure: InstallerFailed) -> str:
+    """The resolver's own reasoning, on one line."""
+    text = " ".join(failure.output.split())
+    for pattern in (r"Because .*?unsatisfiable\.?", r"The conflict is caused by: (.*?)(?:Additionally|To fix this)"):
+        match = re.search(pattern, text)
+        if match:
+            return match[match.lastindex or 0].strip()[:600]
+    return failure.line
+
+
+def _spellings(name: str) -> str:
+    return re.escape(name).replace(r"\-", "[-_.]")
+
+
+def _parsed(text: str) -> Requirement:
+    from packaging.requirements import InvalidRequirement, Requirement  # in the lock
+
+    try:
+        return Requirement(text)
+    except InvalidRequirement as error:
+        raise UsageError(
+            f"The extra requirement `{text}` cannot be read: {str(error).splitlines()[0]}.",
+            "Write it as in `package>=1.2` or `package @ file:///folder`.",
+        ) from error
+
+
+def _is_met(requirement: Requirement, installed: dict[str, Distribution], seen: set[str]) -> bool:
+    if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+        return True
+    found = installed.get(normalised(requirement.name))
+    if found is None or not requirement.specifier.contains(found.version, prereleases=True):
+        return False
+    if requirement.url and requirement.url not in (found.read_text("direct_url.json") or ""):
+        return False
+    key = str(requirement)
+    if key in seen:
+        return True
+    seen.add(key)
+    for text in found.requires or ():
+        needed = _parsed(text)
+        wanted = [""] if needed.marker is None else ["", *requirement.extras]
+        applies = needed.marker is None or any(needed.marker.evaluate({"extra": each}) for each in wanted)
+        needed.marker = None
+        if applies and not _is_met(needed, installed, seen):
+            return False
+    return True

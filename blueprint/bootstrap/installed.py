@@ -1,0 +1,195 @@
+"""What is really installed, compared with the lock: packages, their files, their bytecode."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from blueprint.bootstrap.lockfile import Pin, normalised
+
+_UNCOMPILABLE_AT_MOST = 20  # so many sources without bytecode are tried for syntax errors of their own
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """An installed package, as its `.dist-info` folder names it."""
+
+    name: str
+    version: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How an environment differs from the lock. False if it does not.
+
+    Attributes:
+        missing: Pins that nothing is installed for.
+        wrong: What is installed in another version, with the pin.
+        damaged: What is there in the right version, but not whole, with what is wrong with it.
+        doubled: Leftovers of a package that is there twice.
+        uncompiled: How many modules have no bytecode that Python would use.
+        modules: How many modules were looked at.
+        beyond: Packages that the lock does not name; tolerated, no difference.
+    """
+
+    missing: tuple[Pin, ...] = ()
+    wrong: tuple[tuple[Distribution, Pin], ...] = ()
+    damaged: tuple[tuple[Distribution, str], ...] = ()
+    doubled: tuple[Distribution, ...] = ()
+    uncompiled: int = 0
+    modules: int = 0
+    beyond: tuple[str, ...] = field(default=())
+
+    @property
+    def packages(self) -> int:
+        """How many packages have to be installed."""
+        return len(self.missing) + len(self.wrong) + len(self.damaged) + len(self.doubled)
+
+    def __bool__(self) -> bool:
+        return bool(self.packages or self.uncompiled)
+
+    def __str__(self) -> str:
+        parts = [f"{found.name} is {found.version} instead of {pin.version}" for found, pin in self.wrong]
+        parts += [f"{found.name} is damaged ({problem})" for found, problem in self.damaged]
+        parts += [f"{found.name} is there twice" for found in self.doubled]
+        if self.missing:
+            parts.append(f"missing: {_some([pin.name for pin in self.missing])}")
+        if self.uncompiled:
+            parts.append(f"{self.uncompiled} of {self.modules} modules have no bytecode")
+        return "; ".join(parts[:6]) + (f"; and {len(parts) - 6} more" if len(parts) > 6 else "")
+
+
+def scan(site: Path) -> Mapping[str, list[Distribution]]:
+    """Every installed package by its normalised name. More than one of a name is the trace of a broken upgrade."""
+    found: dict[str, list[Distribution]] = {}
+    try:
+        entries = sorted(entry.name for entry in os.scandir(site) if entry.name.endswith(".dist-info"))
+    except FileNotFoundError:
+        return found
+    for entry in entries:
+        name, _, version = entry.removesuffix(".dist-info").rpartition("-")
+        if name:
+            distribution = Distribution(normalised(name), version, site / entry)
+            found.setdefault(distribution.name, []).append(distribution)
+    return found
+
+
+def compare(pins: Iterable[Pin], site: Path) -> Difference:
+    """Compare what is installed with the pins, file by file against each package's own RECORD.
+
+    Every file is looked up with its size (about 8,000 in 0.05 s); contents are not read again: the hashes were
+    checked when the packages came.
+    """
+    installed = scan(site)
+    missing, wrong, damaged, doubled = [], [], [], []
+    modules: list[str] = []
+    uncompiled: list[str] = []
+    wanted = list(pins)
+    for pin in wanted:
+        candidates = installed.get(pin.name, [])
+        fitting = next((each for each in candidates if same_version(each.version, pin.version)), None)
+        if fitting is None:
+            missing += [] if candidates else [pin]
+            wrong += [(each, pin) for each in candidates]
+            continue
+        doubled += [each for each in candidates if each is not fitting]
+        problem, sources = _files_of(fitting, site)
+        if problem:
+            damaged.append((fitting, problem))
+        else:
+            modules += sources
+            uncompiled += _uncompiled(sources)
+    if len(uncompiled) <= _UNCOMPILABLE_AT_MOST:
+        uncompiled = [source for source in uncompiled if _compiles(source)]
+    beyond = sorted(installed.keys() - {pin.name for pin in wanted})
+    return Difference(
+        tuple(missing), tuple(wrong), tuple(damaged), tuple(doubled), len(uncompiled), len(modules), tuple(beyond)
+    )
+
+
+def same_version(found: str, wanted: str) -> bool:
+    """Whether two spellings are the same version (`1.0` and `1.0.0` are)."""
+    if found == wanted:
+        return True
+    try:
+        from packaging.version import InvalidVersion, Version  # not there before the install
+    except ImportError:
+        return False
+    try:
+        return Version(found) == Version(wanted)
+    except InvalidVersion:
+        return False
+
+
+def _files_of(distribution: Distribution, site: Path) -> tuple[str, list[str]]:
+    """What is wrong with the package's files, empty if nothing is, and its modules."""
+    try:
+        text = (distribution.folder / "RECORD").read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return "it has no RECORD of its files", []
+    sources = []
+    for row in csv.reader(text.splitlines()):
+        if len(row) != 3:
+            return "its RECORD is cut off", []
+        path, _, size = row
+        if path.endswith(".pyc"):
+            continue  # what pip compiled; whether there is bytecode is seen for itself
+        where = os.path.join(site, path)  # noqa: PTH118 - 8,000 times: plain strings are four times as fast
+        try:
+            found = os.stat(where).st_size  # noqa: PTH116
+        except OSError:
+            return f"{path} is missing", []
+        if size and found != int(size):
+            return f"{path} has {found} bytes instead of {size}", []
+        if path.endswith(".py") and not path.startswith(".."):
+            sources.append(where)
+    return ("", sources) if text else ("its RECORD is empty", [])
+
+
+def _uncompiled(sources: list[str]) -> list[str]:
+    """Those of a package's modules that Python would have to compile at import; of headers, only the first is read."""
+    if sys.pycache_prefix:  # bytecode is kept elsewhere, by the user's wish
+        return []
+    suffix = importlib.util.cache_from_source("x.py").rpartition("x")[2]
+    without = []
+    for source in sources:
+        folder, _, name = source.rpartition("/")
+        if not os.path.exists(f"{folder}/__pycache__/{name[:-3]}{suffix}"):  # noqa: PTH110
+            without.append(source)
+    if sources and sources[0] not in without and _is_stale(sources[0]):
+        return sources
+    return without
+
+
+def _compiles(source: str) -> bool:
+    """Templates and test data may be no valid Python: they never get bytecode."""
+    try:
+        compile(Path(source).read_bytes(), source, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return False
+    return True
+
+
+def _is_stale(source: str) -> bool:
+    """Whether the bytecode is of another Python or another state of the source, by its header (PEP 552)."""
+    compiled = Path(importlib.util.cache_from_source(source))
+    with compiled.open("rb") as file:
+        header = file.read(16)
+    if header[:4] != importlib.util.MAGIC_NUMBER:
+        return True
+    if int.from_bytes(header[4:8], "little"):
+        return False  # by the hash of its source, not by its time
+    status = Path(source).stat()
+    expected = (int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)
+    return (int.from_bytes(header[8:12], "little"), int.from_bytes(header[12:16], "little")) != expected
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

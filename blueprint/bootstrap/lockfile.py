@@ -1,0 +1,85 @@
+"""What requirements.lock pins, and which of it applies to this machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from blueprint.errors import EnvironmentRefused
+
+_PIN = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==(?P<version>[^\s;]+)\s*(?:;(?P<marker>.*?))?"
+    r"(?P<hashes>(?:\s+--hash=sha256:[0-9a-f]{64})+)\s*"
+)
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One package of the lock.
+
+    Attributes:
+        name: Normalised.
+        version: As the lock writes it.
+        marker: On which machines it is needed; empty for all.
+        text: The whole requirement with its hashes, on one line.
+    """
+
+    name: str
+    version: str
+    marker: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.name}=={self.version}"
+
+
+def normalised(name: str) -> str:
+    """A package's name as all of its spellings have it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def read_lock(path: Path) -> tuple[Pin, ...]:
+    """Every pin of a lock file, also those of other machines.
+
+    Raises:
+        EnvironmentRefused: It cannot be read, or a line is not a package with its version and hashes.
+    """
+    advice = "Get it back with `git checkout`, or make it anew with the command that its first lines name."
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise EnvironmentRefused(f"{path} cannot be read: {error}.", advice) from error
+    pins = []
+    collected, first = "", 0
+    for number, line in enumerate(lines, start=1):
+        content = line.strip()
+        if not content or content.startswith("#"):
+            continue
+        first = number if not collected else first
+        collected += content.removesuffix("\\") + " "
+        if content.endswith("\\"):
+            continue
+        match = _PIN.fullmatch(collected)
+        if not match:
+            raise EnvironmentRefused(f"{path}, line {first}: not a package with its version and hashes.", advice)
+        marker = (match["marker"] or "").strip()
+        pins.append(Pin(normalised(match["name"]), match["version"], marker, collected.strip()))
+        collected = ""
+    if collected or not pins:
+        raise EnvironmentRefused(f"{path}, line {len(lines)}: it ends before a package is complete.", advice)
+    return tuple(pins)
+
+
+def select(pins: Iterable[Pin]) -> tuple[Pin, ...]:
+    """The pins that this interpreter on this machine needs.
+
+    Markers are read by `packaging`, which is in the lock. Where it is not installed yet, pins with a marker are left
+    out: nothing can then equal the lock, and after the install it can read them.
+    """
+    try:
+        from packaging.markers import Marker  # not there before the install
+    except ImportError:
+        return tuple(pin for pin in pins if not pin.marker)
+    return tuple(pin for pin in pins if not pin.marker or Marker(pin.marker).evaluate())

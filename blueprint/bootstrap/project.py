@@ -1,0 +1,97 @@
+"""Task 1: the checkout is whole, can be written, and the machine has the Python and the disk space for it."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from blueprint.bootstrap.environment import MINIMUM_PYTHON, environment_problem, site_packages
+from blueprint.bootstrap.installed import scan
+from blueprint.bootstrap.lockfile import read_lock
+from blueprint.errors import EnvironmentRefused
+from blueprint.files import refused
+from blueprint.task import Evidence, Handle, TaskFailed
+from blueprint.workspace import Workspace
+
+NEEDED_FILES = (
+    "run_blueprint.py",
+    "pyproject.toml",
+    "requirements.lock",
+    "blueprint/cli.py",
+    "blueprint/pipeline/data_pipeline.py",
+)
+
+# Measured: the environment takes 0.3 GB, the installer's cache as much again, unpacking and the databases the rest.
+BYTES_TO_INSTALL = 1_500_000_000
+BYTES_TO_RUN = 200_000_000
+
+
+def verify_project(workspace: Workspace, handle: Handle) -> Evidence:
+    """See that everything is there to begin with.
+
+    Raises:
+        TaskFailed: A file of the project is missing.
+        EnvironmentRefused: The folder cannot be written, Python is too old, or the disk is too full.
+    """
+    handle.waiting("looking at the project's files")
+    _see_files(workspace.root)
+    _see_python(sys.version_info[:2])
+    _see_that_root_can_be_written(workspace.root)
+    needed = BYTES_TO_RUN if _seems_installed(workspace) else BYTES_TO_INSTALL
+    free = shutil.disk_usage(workspace.root).free
+    if free < needed:
+        raise EnvironmentRefused(
+            f"{workspace.root} has {free / 1e9:.2f} GB of free disk space, {needed / 1e9:.2f} GB are needed.",
+            "Free some space, or use a checkout on another disk.",
+        )
+    version = platform.python_version()
+    return Evidence(
+        f"{len(NEEDED_FILES)} needed files, folder writable, Python {version}, {free / 1e9:.1f} GB free",
+        {
+            "root": str(workspace.root),
+            "files": list(NEEDED_FILES),
+            "python": version,
+            "interpreter": sys.executable,
+            "free_bytes": free,
+            "needed_bytes": needed,
+        },
+    )
+
+
+def _see_files(root: Path) -> None:
+    missing = [name for name in NEEDED_FILES if not (root / name).is_file()]
+    if missing:
+        raise TaskFailed(
+            f"{root} is not a whole checkout of this project: {', '.join(missing)} missing.",
+            where_to_look=str(root),
+            what_to_do="Run the command in the checkout's folder, or get the files back with `git checkout -- .`.",
+        )
+
+
+def _see_python(version: tuple[int, int]) -> None:
+    if version < MINIMUM_PYTHON:
+        found, wanted = (".".join(map(str, numbers)) for numbers in (version, MINIMUM_PYTHON))
+        raise EnvironmentRefused(
+            f"Python {found} is too old, {wanted} or newer is needed.",
+            f"Run the same command with a newer one, for example `python{wanted} run_blueprint.py`.",
+        )
+
+
+def _see_that_root_can_be_written(root: Path) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=root) as probe:
+            probe.write(b"probe")
+            probe.flush()
+    except OSError as error:
+        raise refused(error, root) from error
+
+
+def _seems_installed(workspace: Workspace) -> bool:
+    """Whether so much of the environment is there that little is left to install; task 4 looks closely."""
+    if environment_problem(workspace):
+        return False
+    names = {pin.name for pin in read_lock(workspace.root / "requirements.lock") if not pin.marker}
+    return names <= scan(site_packages(workspace.venv)).keys()
