@@ -81,7 +81,7 @@ class Execution:
         self._plan = plan
         self._record = record
         self._tell = tell
-        self._jobs = jobs
+        self.jobs = jobs
         self._clock = clock
         self._stop = stop or threading.Event()
         self._grace = grace
@@ -149,7 +149,7 @@ class Execution:
         return needs
 
     def _start_what_is_ready(self, order: Order, functions: Mapping[int, TaskFunction]) -> None:
-        while len(self._running) < self._jobs and not self._stop.is_set():
+        while len(self._running) < self.jobs and not self._stop.is_set():
             number = order.next()
             if number is None:
                 return

@@ -1,0 +1,67 @@
+"""Arguments to one command, and the only error boundary.
+
+An expected error is one sentence and its exit code; anything else is a bug, kept whole in a file to report.
+Standard library only at import: this runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from blueprint import __version__
+from blueprint.errors import BlueprintError, ExitCode
+from blueprint.options import parse
+from blueprint.workspace import Workspace
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command.
+
+    Args:
+        argv: The words after the program's name.
+
+    Returns:
+        The process's exit code.
+    """
+    workspace = Workspace(Path(__file__).resolve().parent.parent)
+    try:
+        options = parse(argv)
+        command = importlib.import_module(f"blueprint.commands.{options.command}")
+        return int(command.run(options, workspace))
+    except BlueprintError as error:
+        _say(f"Error: {error}")
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        _say("Interrupted.")
+        return int(ExitCode.INTERRUPTED)
+    except SystemExit as error:  # argparse, after --help and --version
+        return error.code if isinstance(error.code, int) else int(ExitCode.PROVEN)
+    except BrokenPipeError:  # whoever read our output has gone, as in `… plan | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.PROVEN)
+    except Exception as error:  # noqa: BLE001  the boundary: whatever comes here is a bug
+        _say(f"This is a bug in Blueprint: {type(error).__name__}: {error}. {_keep(workspace, argv)}")
+        return int(ExitCode.BUG)
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except UnicodeEncodeError:
+        print(text.encode("ascii", "replace").decode(), file=sys.stderr, flush=True)
+
+
+def _keep(workspace: Workspace, argv: Sequence[str]) -> str:
+    path = workspace.logs / "bug.log"
+    text = f"Blueprint {__version__}\nPython {sys.version}\n{sys.platform}\narguments: {list(argv)}\n\n"
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text + traceback.format_exc())
+    except OSError:
+        return "Please report it."
+    return f"Please report it with the file {path}."

@@ -1,0 +1,264 @@
+"""The deployment as Python: what the flow is, what the deployment should be, and `flow.deploy` or `flow.serve`.
+
+It takes the place of prefect.yaml. Run as a module it is the process that serves the flow in `serve` mode.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import io
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blueprint.facts import Deployment
+from blueprint.settings import RetryPolicy, Settings, TaskExpectation
+from blueprint.task import TaskFailed
+
+if TYPE_CHECKING:
+    from prefect import Flow
+    from prefect.schedules import Schedule
+
+MADE_BY = "Made by Blueprint."
+SETTINGS_VARIABLE = "_BLUEPRINT_SETTINGS"  # how the serving process gets its settings; no secret is among them
+
+
+@dataclass(frozen=True)
+class FlowDefinition:
+    """A flow as its code defines it."""
+
+    name: str
+    file: Path | None
+    schema: Mapping[str, Any]
+    tasks: Mapping[str, TaskExpectation]
+    policy: RetryPolicy
+
+
+@functools.cache
+def _load(entrypoint: str, folder: Path) -> Flow[..., Any]:
+    from prefect.exceptions import MissingFlowError, ScriptError
+    from prefect.flows import load_flow_from_entrypoint
+
+    path, _, name = entrypoint.rpartition(":")
+    full = f"{folder / path}:{name}" if path else entrypoint
+    advice = "Correct the flow's file or the entrypoint in [tool.blueprint], then run again."
+    if path and not (folder / path).is_file():
+        raise TaskFailed(f"The flow's file {folder / path} does not exist.", what_to_do=advice)
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return load_flow_from_entrypoint(full, use_placeholder_flow=False)
+    except MissingFlowError as error:
+        raise TaskFailed(
+            f"{entrypoint} is not a flow: {error}".strip(), where_to_look=full, what_to_do=advice
+        ) from None
+    except ScriptError as error:
+        cause = error.user_exc
+        where = f" ({Path(cause.filename or '').name}, line {cause.lineno})" if isinstance(cause, SyntaxError) else ""
+        what = f"{entrypoint} cannot be loaded: {type(cause).__name__}: {cause}{'' if 'line' in str(cause) else where}"
+        raise TaskFailed(what, where_to_look=full, what_to_do=advice) from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001  the user's own code may raise anything at import
+        what = f"{entrypoint} cannot be loaded: {type(error).__name__}: {error}"
+        raise TaskFailed(what, where_to_look=full, what_to_do=advice) from None
+
+
+def folder_of(settings: Settings, root: Path) -> Path:
+    """The folder that the flow's code is run from."""
+    return (root / settings.source).resolve()
+
+
+def flow_definition(settings: Settings, root: Path) -> FlowDefinition:
+    """Load the flow by its entrypoint and tell what it is.
+
+    Raises:
+        TaskFailed: It cannot be loaded, or is not a flow.
+    """
+    from prefect import Task
+
+    flow = _load(settings.entrypoint, folder_of(settings, root))
+    tasks = [value for value in flow.fn.__globals__.values() if isinstance(value, Task)]
+    return FlowDefinition(
+        name=flow.name,
+        file=Path(flow.fn.__code__.co_filename),
+        schema=flow.parameters.model_dump(mode="json"),
+        tasks={
+            task.name: TaskExpectation(
+                retries=task.retries or 0,
+                retry_delay_seconds=_delay(task.retry_delay_seconds),
+                tags=frozenset(task.tags),
+            )
+            for task in tasks
+        },
+        policy=RetryPolicy(retries=flow.retries or 0, retry_delay_seconds=_delay(flow.retry_delay_seconds)),
+    )
+
+
+def _delay(value: Any) -> float:
+    if isinstance(value, list):
+        value = value[0] if value else 0
+    return float(value or 0) if not callable(value) else 0
+
+
+def parameter_problems(settings: Settings, root: Path, parameters: Mapping[str, Any]) -> list[str]:
+    """What the flow's own validation has against these parameters; empty if they fit."""
+    from prefect.exceptions import ParameterBindError, ParameterTypeError, SignatureMismatchError
+
+    flow = _load(settings.entrypoint, folder_of(settings, root))
+    schema = flow.parameters.model_dump(mode="json")
+    unknown = sorted(set(parameters) - set(schema.get("properties", {})))
+    if unknown:
+        return [f"{name}: the flow has no such parameter" for name in unknown]
+    missing = sorted(set(schema.get("required", ())) - set(parameters))
+    if missing:
+        return [f"{name}: has no default and is not given" for name in missing]
+    try:
+        flow.validate_parameters(dict(parameters))
+    except (ParameterTypeError, ParameterBindError, SignatureMismatchError, ValueError) as error:
+        return [" ".join(str(error).split())]
+    return []
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The deployment that the settings and the flow's code describe."""
+
+    flow_name: str
+    name: str
+    entrypoint: str
+    folder: str
+    pool: str | None
+    parameters: Mapping[str, Any]
+    schema: Mapping[str, Any]
+    tags: frozenset[str]
+    version: str
+    schedule: Mapping[str, Any] | None
+    concurrency_limit: int | None
+
+    def differences(self, found: Deployment) -> list[str]:
+        """What is other on the server, a text for each."""
+        directories = [
+            step["prefect.deployments.steps.set_working_directory"]["directory"]
+            for step in found.pull_steps
+            if "prefect.deployments.steps.set_working_directory" in step
+        ]
+        schedules = [one.definition for one in found.schedules if one.active]
+        pairs: list[tuple[str, object, object]] = [
+            ("entrypoint", self.entrypoint, found.entrypoint),
+            ("work pool", self.pool, found.pool),
+            ("parameters", dict(self.parameters), dict(found.parameters)),
+            ("parameter schema", _without_empty(self.schema), _without_empty(found.schema)),
+            ("tags", sorted(self.tags), sorted(found.tags)),
+            ("version", self.version, found.version),
+            ("enforces its schema", True, found.enforces_schema),
+            ("paused", False, found.paused),
+            ("concurrency limit", self.concurrency_limit, found.concurrency_limit),
+            ("number of active schedules", 1 if self.schedule else 0, len(schedules)),
+        ]
+        if self.pool:
+            pairs.append(("folder", [self.folder], directories))
+        if self.schedule and len(schedules) == 1:
+            pairs += [(f"schedule's {key}", value, schedules[0].get(key)) for key, value in self.schedule.items()]
+        return [f"{what} is {have!r}, not {want!r}" for what, want, have in pairs if want != have]
+
+
+def _without_empty(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The server leaves out what is empty, the client does not."""
+    return {key: value for key, value in schema.items() if value not in ([], {}, None)}
+
+
+def wanted(settings: Settings, root: Path) -> Wanted:
+    """Describe the deployment that is to be made."""
+    flow = flow_definition(settings, root)
+    schedule: dict[str, Any] | None = None
+    if settings.cron:
+        schedule = {"cron": settings.cron, "timezone": settings.timezone}
+    elif settings.interval:
+        schedule = {"interval": settings.interval, "timezone": settings.timezone}
+    elif settings.rrule:
+        schedule = {"rrule": settings.rrule, "timezone": settings.timezone}
+    content = flow.file.read_bytes() if flow.file and flow.file.is_file() else settings.entrypoint.encode()
+    return Wanted(
+        flow_name=flow.name,
+        name=settings.deployment,
+        entrypoint=settings.entrypoint,
+        folder=str(folder_of(settings, root)),
+        pool=None if settings.serves else settings.pool,
+        parameters=settings.parameters,
+        schema=flow.schema,
+        tags=frozenset(settings.tags),
+        version=hashlib.sha256(content).hexdigest()[:12],
+        schedule=schedule,
+        concurrency_limit=settings.concurrency_limit,
+    )
+
+
+def _schedule(settings: Settings) -> Schedule | None:
+    from prefect import schedules
+
+    if settings.cron:
+        return schedules.Cron(settings.cron, timezone=settings.timezone)
+    if settings.interval:
+        return schedules.Interval(timedelta(seconds=settings.interval), timezone=settings.timezone)
+    if settings.rrule:
+        return schedules.RRule(settings.rrule, timezone=settings.timezone)
+    return None
+
+
+def deploy(settings: Settings, root: Path) -> str:
+    """Register the deployment with `flow.deploy`; one of the same name is updated and keeps its id.
+
+    Returns:
+        The deployment's id.
+    """
+    from prefect import Flow
+
+    target = wanted(settings, root)
+    with contextlib.redirect_stdout(io.StringIO()):
+        flow = Flow.from_source(source=target.folder, entrypoint=target.entrypoint)
+        made = flow.deploy(  # type: ignore[union-attr]
+            name=target.name,
+            work_pool_name=settings.pool,
+            build=False,
+            push=False,
+            schedule=_schedule(settings),
+            paused=False,
+            concurrency_limit=settings.concurrency_limit,
+            parameters=dict(settings.parameters),
+            tags=list(settings.tags),
+            version=target.version,
+            description=MADE_BY,
+            enforce_parameter_schema=True,
+            print_next_steps=False,
+            ignore_warnings=True,
+        )
+    return str(made)
+
+
+def serve(settings: Settings, root: Path) -> None:
+    """Serve the flow in this process until it is told to stop; its schedule stays active without it."""
+    target = wanted(settings, root)
+    flow = _load(settings.entrypoint, folder_of(settings, root))
+    flow.serve(
+        name=target.name,
+        schedule=_schedule(settings),
+        global_limit=settings.concurrency_limit,
+        parameters=dict(settings.parameters),
+        tags=list(settings.tags),
+        version=target.version,
+        description=MADE_BY,
+        enforce_parameter_schema=True,
+        pause_on_shutdown=False,
+        print_starting_message=True,
+        webserver=True,
+    )
+
+
+if __name__ == "__main__":
+    serve(Settings.model_validate_json(os.environ[SETTINGS_VARIABLE]), Path.cwd())

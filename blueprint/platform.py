@@ -1,0 +1,114 @@
+"""The services that make up the platform: what each is started with, and how it is known to be ready and alive."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from blueprint import prefect_env
+from blueprint.deployment import SETTINGS_VARIABLE
+from blueprint.services import probes
+from blueprint.services.probes import NotReady
+from blueprint.services.service import Service
+from blueprint.settings import SECRETS, Settings
+from blueprint.workspace import Workspace
+
+SERVER, WORKER, RUNNER, SOURCE = "server", "worker", "runner", "source"
+PROBE_SECONDS = 3.0
+
+
+def authorization(settings: Settings) -> str | None:
+    """The Authorization header for the server's API, if it asks for one."""
+    if settings.api_auth_string is None:
+        return None
+    return "Basic " + base64.b64encode(settings.api_auth_string.get_secret_value().encode()).decode()
+
+
+def worker_name(workspace: Workspace) -> str:
+    """The name under which our worker is known to the server."""
+    return f"blueprint-{workspace.identity()[:8]}"
+
+
+def _answers(url: str) -> Callable[[], None]:
+    def probe() -> None:
+        answer = probes.get(url, timeout=PROBE_SECONDS)
+        if answer.status != 200:
+            raise NotReady(f"{url} answers {answer.status}")
+
+    return probe
+
+
+def server(settings: Settings, workspace: Workspace) -> Service:
+    """The Prefect server; ready when its database answers too."""
+    return Service(
+        name=SERVER,
+        title="Prefect server",
+        argv=(sys.executable, "-m", "prefect", "server", "start"),
+        env=prefect_env.for_server(settings, workspace),
+        inherit=prefect_env.without_prefect(os.environ),
+        cwd=workspace.root,
+        log=workspace.logs / "server.log",
+        host=settings.host,
+        port=settings.port,
+        ready=_answers(f"{settings.api_url}/ready"),
+        alive=_answers(f"{settings.api_url}/health"),
+    )
+
+
+def worker(settings: Settings, workspace: Workspace) -> Service:
+    """The process worker, under a name of its own in the configured pool."""
+    return Service(
+        name=WORKER,
+        title="Prefect worker",
+        argv=(
+            *(sys.executable, "-m", "prefect", "worker", "start", "--type", "process", "--with-healthcheck"),
+            *("--pool", settings.pool, "--name", worker_name(workspace)),
+        ),
+        env=prefect_env.for_worker(settings, workspace),
+        inherit=prefect_env.without_prefect(os.environ),
+        cwd=workspace.root,
+        log=workspace.logs / "worker.log",
+        host="127.0.0.1",
+        port=settings.worker_port,
+        ready=_answers(f"{settings.worker_url}/health"),
+        alive=_answers(f"{settings.worker_url}/health"),
+    )
+
+
+def runner(settings: Settings, workspace: Workspace) -> Service:
+    """The process that serves the flow in `serve` mode, in place of pool and worker."""
+    public = settings.model_copy(update=dict.fromkeys(SECRETS))
+    return Service(
+        name=RUNNER,
+        title="Serving process",
+        argv=(sys.executable, "-m", "blueprint.deployment"),
+        env=prefect_env.for_worker(settings, workspace) | {SETTINGS_VARIABLE: public.model_dump_json()},
+        inherit=prefect_env.without_prefect(os.environ),
+        cwd=workspace.root,
+        log=workspace.logs / "worker.log",
+        host="127.0.0.1",
+        port=settings.worker_port,
+        ready=_answers(f"{settings.worker_url}/health"),
+        alive=_answers(f"{settings.worker_url}/health"),
+    )
+
+
+def source(settings: Settings, workspace: Workspace) -> Service:
+    """The bundled metrics API."""
+    api = Path(__file__).parent / "pipeline" / "metrics_api.py"
+    return Service(
+        name=SOURCE,
+        title="Data source",
+        argv=(sys.executable, str(api), "--host", "127.0.0.1", "--port", str(settings.source_port)),
+        env=prefect_env.client(settings, workspace),
+        inherit=prefect_env.without_prefect(os.environ),
+        cwd=workspace.root,
+        log=workspace.logs / "source.log",
+        host="127.0.0.1",
+        port=settings.source_port,
+        ready=_answers(f"http://127.0.0.1:{settings.source_port}/health"),
+        alive=_answers(f"http://127.0.0.1:{settings.source_port}/health"),
+    )

@@ -1,0 +1,318 @@
+"""The one place that talks to Prefect's client: small functions that return facts.
+
+Every answer is a frozen record of our own, so the tasks know nothing of Prefect's classes. A server that does not
+answer, or answers with an error, is a `TaskFailed` that says what was asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from blueprint.facts import Deployment, Pool, Run, Schedule, Transition, Worker
+from blueprint.task import TaskFailed
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun, TaskRun
+
+_PAGE = 200
+
+
+class Refused(Exception):
+    """The server refused to create a run; the message is its reason. No run was made."""
+
+
+@functools.cache
+def _client() -> SyncPrefectClient:
+    """One client for the whole process; httpx's clients may be shared between threads."""
+    from prefect.client.orchestration import get_client
+
+    return get_client(sync_client=True)
+
+
+def warm_up() -> None:
+    """Import Prefect's client, which takes about a second of CPU: done while something else is waited for."""
+    _client()
+
+
+@contextlib.contextmanager
+def _asking(what: str) -> Iterator[None]:
+    import httpx
+    from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
+    try:
+        yield
+    except ObjectNotFound:
+        raise
+    except PrefectHTTPStatusError as error:
+        answer = error.response.text[:300]
+        raise TaskFailed(
+            f"The server refused to {what}: HTTP {error.response.status_code}: {answer}",
+            where_to_look="logs/server.log",
+            what_to_do="Run again; if it stays, look at the server's log.",
+        ) from error
+    except (httpx.HTTPError, OSError) as error:
+        raise TaskFailed(
+            f"The server did not answer when asked to {what}: {type(error).__name__} {error}".rstrip(),
+            where_to_look="logs/server.log",
+            what_to_do="Run `python run_blueprint.py verify`, then `python run_blueprint.py --resume`.",
+        ) from error
+
+
+def server_version() -> str:
+    """The version of the Prefect that serves the API."""
+    with _asking("tell its version"):
+        return _client().api_version()
+
+
+def pool(name: str) -> Pool | None:
+    """The work pool of that name, or None."""
+    from prefect.exceptions import ObjectNotFound
+
+    with _asking(f"read the work pool {name!r}"):
+        try:
+            found = _client().read_work_pool(name)
+        except ObjectNotFound:
+            return None
+    status = found.status.value if found.status else "UNKNOWN"
+    return Pool(found.name, found.type, found.is_paused, found.concurrency_limit, status)
+
+
+def create_process_pool(name: str, concurrency_limit: int | None) -> None:
+    """Create a work pool of type process.  One made by somebody else in the same moment is as good."""
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+
+    with _asking(f"create the work pool {name!r}"), contextlib.suppress(ObjectAlreadyExists):
+        _client().create_work_pool(WorkPoolCreate(name=name, type="process", concurrency_limit=concurrency_limit))
+
+
+def update_pool(name: str, *, paused: bool, concurrency_limit: int | None) -> None:
+    """Bring a work pool back to what is configured."""
+    from prefect.client.schemas.actions import WorkPoolUpdate
+
+    with _asking(f"update the work pool {name!r}"):
+        _client().update_work_pool(name, WorkPoolUpdate(is_paused=paused, concurrency_limit=concurrency_limit))
+
+
+def workers(pool_name: str) -> list[Worker]:
+    """The workers that the server knows of in a pool, online or not."""
+    with _asking(f"list the workers of {pool_name!r}"):
+        found = _client().read_workers_for_work_pool(pool_name)
+    return [Worker(one.name, str(getattr(one.status, "value", one.status)), one.last_heartbeat_time) for one in found]
+
+
+def deployments_named(name: str) -> list[Deployment]:
+    """All deployments of that name, of whatever flow."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+
+    with _asking(f"list the deployments named {name!r}"):
+        found = _client().read_deployments(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name])))
+    return [_deployment(one) for one in found]
+
+
+def deployment(flow_name: str, name: str) -> Deployment | None:
+    """The deployment `flow_name/name`, or None."""
+    from prefect.exceptions import ObjectNotFound
+
+    with _asking(f"read the deployment {flow_name}/{name}"):
+        try:
+            return _deployment(_client().read_deployment_by_name(f"{flow_name}/{name}"))
+        except ObjectNotFound:
+            return None
+
+
+def _deployment(found: Any) -> Deployment:
+    schedules = tuple(
+        Schedule(str(one.id), bool(one.active), one.schedule.model_dump(mode="json", exclude_none=True))
+        for one in found.schedules
+    )
+    limit = found.global_concurrency_limit.limit if found.global_concurrency_limit else found.concurrency_limit
+    return Deployment(
+        id=str(found.id),
+        name=found.name,
+        flow_id=str(found.flow_id),
+        entrypoint=found.entrypoint,
+        path=found.path,
+        pull_steps=tuple(found.pull_steps or ()),
+        pool=found.work_pool_name,
+        parameters=found.parameters,
+        schema=found.parameter_openapi_schema or {},
+        enforces_schema=bool(found.enforce_parameter_schema),
+        version=found.version,
+        description=found.description,
+        tags=frozenset(found.tags),
+        schedules=schedules,
+        paused=bool(found.paused),
+        status=str(getattr(found.status, "value", found.status)),
+        concurrency_limit=limit,
+    )
+
+
+def create_run(
+    deployment_id: str, parameters: Mapping[str, Any] | None, *, tags: Iterable[str], idempotency_key: str
+) -> Run:
+    """Trigger a deployment; with a key that was used before, the run made then is returned and no other is made.
+
+    Raises:
+        Refused: The server does not accept the parameters.
+        TaskFailed: It did not answer, or answered with another error.
+    """
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    with _asking("create a flow run"):
+        try:
+            made = _client().create_flow_run_from_deployment(
+                UUID(deployment_id),
+                parameters=None if parameters is None else dict(parameters),
+                tags=list(tags),
+                idempotency_key=idempotency_key,
+            )
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code in (409, 422):
+                raise Refused(_detail(error.response.text)) from error
+            raise
+    return _run(made)
+
+
+def _detail(text: str) -> str:
+    try:
+        return str(json.loads(text)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return text[:300]
+
+
+def run(run_id: str) -> Run | None:
+    """A flow run by its id, or None."""
+    from prefect.exceptions import ObjectNotFound
+
+    with _asking(f"read the flow run {run_id}"):
+        try:
+            return _run(_client().read_flow_run(UUID(run_id)))
+        except ObjectNotFound:
+            return None
+
+
+def runs(
+    *,
+    tags: Iterable[str] = (),
+    deployment_id: str | None = None,
+    types: Iterable[str] = (),
+    auto_scheduled_only: bool = False,
+) -> list[Run]:
+    """Flow runs that carry all the tags, belong to the deployment and are in one of the states; earliest due first."""
+    from prefect.client.schemas import filters
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    wanted = filters.FlowRunFilter(
+        tags=filters.FlowRunFilterTags(all_=list(tags)) if tags else None,
+        deployment_id=filters.FlowRunFilterDeploymentId(any_=[UUID(deployment_id)]) if deployment_id else None,
+        state=filters.FlowRunFilterState.model_validate({"type": {"any_": list(types)}}) if types else None,
+    )
+    found: list[Run] = []
+    while True:
+        with _asking("list flow runs"):
+            page = _client().read_flow_runs(
+                flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE, offset=len(found)
+            )
+        found += [_run(one) for one in page]
+        if len(page) < _PAGE:
+            return [one for one in found if one.auto_scheduled] if auto_scheduled_only else found
+
+
+def transitions(run_id: str) -> list[Transition]:
+    """The states that a flow run went through, in order."""
+    with _asking(f"read the states of the flow run {run_id}"):
+        states = _client().read_flow_run_states(UUID(run_id))
+    ordered = sorted(states, key=lambda state: state.timestamp)
+    return [Transition(state.type.value, state.name or "", state.timestamp, state.message or "") for state in ordered]
+
+
+def task_runs(run_id: str) -> list[Run]:
+    """The task runs of a flow run."""
+    from prefect.client.schemas import filters
+
+    of_run = filters.FlowRunFilter(id=filters.FlowRunFilterId(any_=[UUID(run_id)]))
+    found: list[Run] = []
+    while True:
+        with _asking(f"list the task runs of {run_id}"):
+            page = _client().read_task_runs(flow_run_filter=of_run, limit=_PAGE, offset=len(found))
+        found += [_run(one) for one in page]
+        if len(page) < _PAGE:
+            return found
+
+
+def task_run_transitions(task_run_id: str) -> list[Transition]:
+    """The states that a task run went through, in order; AwaitingRetry among them for each retry."""
+    with _asking(f"read the states of the task run {task_run_id}"):
+        answer = _client()._client.get("/task_run_states/", params={"task_run_id": task_run_id})
+        answer.raise_for_status()
+        states = answer.json()
+    found = [
+        Transition(one["type"], one["name"] or "", datetime.fromisoformat(one["timestamp"]), one["message"] or "")
+        for one in states
+    ]
+    return sorted(found, key=lambda state: state.at)
+
+
+def schedule_between(deployment_id: str, start: datetime, end: datetime) -> None:
+    """Have the server make the scheduled runs of a stretch of time now, which it otherwise does when they come near."""
+    with _asking("schedule the coming runs"):
+        body = {"start_time": start.isoformat(), "end_time": end.isoformat(), "min_runs": 1, "max_runs": 20}
+        _client()._client.post(f"/deployments/{deployment_id}/schedule", json=body).raise_for_status()
+
+
+def delete_run(run_id: str) -> None:
+    """Delete a flow run; one that is gone already is as good."""
+    from prefect.exceptions import ObjectNotFound
+
+    with _asking(f"delete the flow run {run_id}"), contextlib.suppress(ObjectNotFound):
+        _client().delete_flow_run(UUID(run_id))
+
+
+def delete_deployment(deployment_id: str) -> None:
+    """Delete a deployment and its scheduled runs."""
+    with _asking("delete the deployment"):
+        _client().delete_deployment(UUID(deployment_id))
+
+
+def logs(run_id: str) -> list[str]:
+    """The lines that a flow run and its tasks wrote, in order."""
+    from prefect.client.schemas import filters
+    from prefect.client.schemas.sorting import LogSort
+
+    of_run = filters.LogFilter(flow_run_id=filters.LogFilterFlowRunId(any_=[UUID(run_id)]))
+    found: list[str] = []
+    while True:
+        with _asking(f"read the logs of {run_id}"):
+            page = _client().read_logs(of_run, limit=_PAGE, offset=len(found), sort=LogSort.TIMESTAMP_ASC)
+        found += [one.message for one in page]
+        if len(page) < _PAGE:
+            return found
+
+
+def _run(found: FlowRun | TaskRun) -> Run:
+    state = found.state
+    deployment_id = getattr(found, "deployment_id", None)
+    return Run(
+        id=str(found.id),
+        name=found.name,
+        type=state.type.value if state else "PENDING",
+        state=(state.name if state else None) or "",
+        message=(state.message if state else None) or "",
+        parameters=getattr(found, "parameters", {}),
+        tags=frozenset(found.tags),
+        deployment_id=str(deployment_id) if deployment_id else None,
+        created=found.created,
+        started=found.start_time,
+        ended=found.end_time,
+        expected_start=found.expected_start_time,
+        auto_scheduled=bool(getattr(found, "auto_scheduled", False)),
+        run_count=found.run_count,
+    )

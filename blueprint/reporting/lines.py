@@ -1,0 +1,121 @@
+"""Plain lines for the terminal and the execution log: a view of the records, in the order of the task numbers.
+
+Tasks run side by side, but people read by number: a task's line is held back until those before it have theirs.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from blueprint.catalog import BY_NUMBER, PHASES, TASKS
+from blueprint.files import PRIVATE_FILE
+from blueprint.plan import Plan
+
+_WAITING_FIRST_SECONDS = 2.0
+_WAITING_AGAIN_SECONDS = 5.0
+
+
+class Lines:
+    """Writes what happens to a terminal and to the log; the log's lines carry the time."""
+
+    def __init__(
+        self, plan: Plan, log: Path, terminal: TextIO, *, clock: Callable[[], float] = time.monotonic, shown: int = 0
+    ) -> None:
+        """Go on with a log.
+
+        Args:
+            plan: Tells which tasks there will be lines for.
+            log: The execution's log; appended to.
+            terminal: Where a person reads.
+            clock: Monotonic seconds.
+            shown: The last task whose line an earlier stage of this execution has written.
+        """
+        self._expected = [number for number in plan.planned if number > shown]
+        self._plan = plan
+        self._log = open(log, "a", encoding="utf-8", opener=_private)  # noqa: SIM115  Path.open takes no opener
+        self._terminal = terminal
+        self._clock = clock
+        self._held: dict[int, tuple[str, list[str]]] = {}
+        self._started: dict[int, float] = {}
+        self._told: dict[int, tuple[float, str]] = {}
+        self._phase = BY_NUMBER[shown].phase if shown else 0
+        self._guard = threading.Lock()
+
+    def line(self, text: str = "", at: str | None = None) -> None:
+        """Write one line to both."""
+        moment = datetime.now().astimezone() if at is None else datetime.fromisoformat(at).astimezone()
+        try:
+            print(text, file=self._terminal, flush=True)
+        except (OSError, ValueError):  # the terminal is gone (closed, or a pipe without a reader): the log goes on
+            self._terminal = Path(os.devnull).open("w")  # noqa: SIM115  it stays open as long as this object
+        except UnicodeEncodeError:
+            print(text.encode("ascii", "replace").decode(), file=self._terminal, flush=True)
+        self._log.write(f"{moment:%Y-%m-%d %H:%M:%S.%f}"[:-3] + f" {text}\n")
+        self._log.flush()
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Take note of a journal record."""
+        with self._guard:
+            if record["kind"] == "task started":
+                self._started[record["task"]] = self._clock()
+            elif record["kind"] == "task finished":
+                self._held[record["task"]] = (record["at"], _result(record))
+                self._release()
+
+    def waiting(self, number: int, text: str) -> None:
+        """Say what a task waits for, but not before it has lasted a moment, and not too often."""
+        with self._guard:
+            now = self._clock()
+            last, told = self._told.get(number, (self._started.get(number, now) - 3 * _WAITING_FIRST_SECONDS / 2, ""))
+            spent = now - self._started.get(number, now)
+            patience = _WAITING_FIRST_SECONDS if text != told else _WAITING_AGAIN_SECONDS
+            if spent >= _WAITING_FIRST_SECONDS and now - last >= patience:
+                self._told[number] = (now, text)
+                self.line(f"[{number:02}/30] …         {spent:5.1f} s  {BY_NUMBER[number].title}: waiting for {text}")
+
+    def flush(self) -> None:
+        """Write what is held back: nothing more is coming before it."""
+        with self._guard:
+            for number in sorted(self._held):
+                self._write(number)
+            self._expected.clear()
+
+    def _release(self) -> None:
+        while self._expected and self._expected[0] in self._held:
+            self._write(self._expected.pop(0))
+
+    def _write(self, number: int) -> None:
+        at, lines = self._held.pop(number)
+        if BY_NUMBER[number].phase != self._phase:
+            self._phase = BY_NUMBER[number].phase
+            self.line(f"Phase {self._phase}: {PHASES[self._phase]}", at)
+        for text in lines:
+            self.line(text, at)
+
+    def close(self) -> None:
+        """Write what is held back and close the log."""
+        self.flush()
+        self._log.close()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, PRIVATE_FILE)
+
+
+def _result(record: Mapping[str, Any]) -> list[str]:
+    spec = BY_NUMBER[record["task"]]
+    lead = f"[{spec.number:02}/{len(TASKS)}] {record['status']:<11} {record.get('seconds') or 0:5.1f} s  {spec.title}"
+    lines = [f"{lead}: {record['summary']}"]
+    if record.get("why") and record["status"] == "changed":
+        lines.append(f"{'':28}because: {record['why']}")
+    for key, name in (("where_to_look", "look at"), ("what_to_do", "to do")):
+        if record.get(key):
+            lines.append(f"{'':28}{name}: {record[key]}")
+    return lines

@@ -1,0 +1,172 @@
+"""Task 28: what the platform does when things fail, made to happen at the source and written down with its times."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from blueprint import prefect_api
+from blueprint.facts import Run, Transition
+from blueprint.reporting.failure_document import Case, Moment, render
+from blueprint.settings import RetryPolicy
+from blueprint.task import Evidence, Handle, TaskFailed, TaskSkipped
+from blueprint.tasks.context import Context
+from blueprint.tasks.triggering import Triggered, effect_summary, prove_completed, trigger, wait_for_end
+
+RETRIED, FAILING, REFUSED = "28-retried", "28-failing", "28-refused"
+_EARLY = 0.1  # seconds by which a clock's rounding may make a delay look shorter
+
+
+def document(ctx: Context, handle: Handle) -> Evidence:
+    """Run the configured cases side by side, prove each, and write the document.
+
+    Raises:
+        TaskFailed: A case did not go as it must.
+        TaskSkipped: No case is configured.
+    """
+    acceptance = ctx.settings.acceptance
+    retried = acceptance.retried if _source_can_fail(ctx) or not _names_source(acceptance.retried) else None
+    if retried is None and acceptance.failing is None and not acceptance.refused:
+        raise TaskSkipped("no acceptance case `retried`, `failing` or `refused` is configured")
+    made_retried = _trigger(ctx, RETRIED, retried, lost=("FAILED",)) if retried is not None else None
+    made_failing = _trigger(ctx, FAILING, acceptance.failing, lost=()) if acceptance.failing is not None else None
+    cases = [_refused(ctx, parameters) for parameters in acceptance.refused]
+    facts: dict[str, Any] = {"refused": [case.outcome for case in cases]}
+    if made_failing is not None:
+        case, facts["failing"] = _failing(ctx, wait_for_end(made_failing.run, handle))
+        cases.insert(0, case)
+    if made_retried is not None:
+        case, facts["retried"] = _retried(ctx, wait_for_end(made_retried.run, handle))
+        cases.insert(0, case)
+    facts["document"] = ctx.document(render(cases))
+    changed = any(made is not None and made.created for made in (made_retried, made_failing))
+    return Evidence(
+        f"{'; '.join(case.short for case in cases)}; written to {facts['document']}",
+        facts,
+        changed=changed,
+        why="no such runs of this execution yet" if changed else "",
+    )
+
+
+def _names_source(parameters: Mapping[str, Any] | None) -> bool:
+    return "{source_url}" in str(parameters)
+
+
+def _source_can_fail(ctx: Context) -> bool:
+    return ctx.settings.data_source == "bundled"
+
+
+def _trigger(ctx: Context, case: str, parameters: Mapping[str, Any], *, lost: tuple[str, ...]) -> Triggered:
+    places = {"{source_url}": ctx.settings.source_url or "", "{key}": secrets.token_hex(8)}
+    filled = {name: _fill(value, places) for name, value in parameters.items()}
+    try:
+        return trigger(ctx, case, filled, lost=lost)
+    except prefect_api.Refused as error:
+        raise TaskFailed(
+            f"The server refused the case {case}, whose run was to start: {error}",
+            where_to_look="pyproject.toml [tool.blueprint.acceptance]",
+        ) from error
+
+
+def _fill(value: Any, places: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        for place, text in places.items():
+            value = value.replace(place, text)
+    return value
+
+
+def _retries(run: Run) -> list[list[Transition]]:
+    """For the flow run and each task run that was retried: its states, in order."""
+    histories = [prefect_api.transitions(run.id)]
+    histories += [prefect_api.task_run_transitions(one.id) for one in prefect_api.task_runs(run.id)]
+    return [states for states in histories if any(state.name == "AwaitingRetry" for state in states)]
+
+
+def _require_policy(run: Run, policy: RetryPolicy | None, exactly: bool) -> list[Transition]:
+    """The history that shows the retries; as many as the policy says (or at most that many), and as far apart.
+
+    Raises:
+        TaskFailed: It does not.
+    """
+    histories = _retries(run)
+    history = max(histories, key=len) if histories else []
+    waits = [index for index, state in enumerate(history) if state.name == "AwaitingRetry"]
+    expected = policy.retries if policy else 1
+    if len(waits) != expected if exactly and policy else not waits:
+        raise TaskFailed(
+            f"Flow run {run.name} was retried {len(waits)} times, expected {expected if exactly else 'at least once'}.",
+            where_to_look="the retry policy of the flow's tasks",
+            what_to_do="Set retries and retry_delay_seconds there, or acceptance.failing_policy in [tool.blueprint].",
+        )
+    for index in waits:
+        delay = (history[index + 1].at - history[index].at).total_seconds() if index + 1 < len(history) else 0.0
+        if policy and delay < policy.retry_delay_seconds - _EARLY:
+            raise TaskFailed(
+                f"Flow run {run.name} was retried after {delay:.1f} s, expected {policy.retry_delay_seconds:g} s.",
+                where_to_look="the retry policy of the flow's tasks",
+            )
+    return history
+
+
+def _moments(history: list[Transition], run: Run) -> list[Moment]:
+    flow = [Moment(state.at, f"flow run {state.name}", state.message) for state in prefect_api.transitions(run.id)]
+    return sorted(flow + [Moment(state.at, f"task run {state.name}", state.message) for state in history])
+
+
+def _retried(ctx: Context, run: Run) -> tuple[Case, dict[str, Any]]:
+    facts = prove_completed(ctx, run)
+    history = _require_policy(run, ctx.settings.acceptance.failing_policy, exactly=False)
+    times = sum(state.name == "AwaitingRetry" for state in history)
+    outcome = f"retried {times} times, then Completed; {effect_summary(facts)}"
+    case = Case(
+        "A source that fails for a while", dict(run.parameters), outcome, f"(a) {outcome}", _moments(history, run)
+    )
+    return case, facts | {"retries": times}
+
+
+def _failing(ctx: Context, run: Run) -> tuple[Case, dict[str, Any]]:
+    if run.type != "FAILED":
+        raise TaskFailed(
+            f"Flow run {run.name} was meant to fail, and ended {run.state}.",
+            where_to_look=f"{ctx.settings.server_url}/runs/flow-run/{run.id}",
+            what_to_do="Give parameters that must fail as acceptance.failing in [tool.blueprint].",
+        )
+    policy = ctx.settings.acceptance.failing_policy
+    history = _require_policy(run, policy, exactly=True) if policy is None or policy.retries else []
+    times = sum(state.name == "AwaitingRetry" for state in history)
+    outcome = (
+        f"{times} retries{f' {policy.retry_delay_seconds:g} s apart' if policy else ''}, then Failed: {run.message}"
+    )
+    short = f"(b) {times} retries, then Failed"
+    case = Case("A source that never answers", dict(run.parameters), outcome, short, _moments(history, run))
+    return case, {"flow_run_id": run.id, "name": run.name, "retries": times, "message": run.message}
+
+
+def _refused(ctx: Context, parameters: Mapping[str, Any]) -> Case:
+    """Have the server refuse parameters at the trigger, and see that no run was made."""
+    tag = f"{ctx.tag(REFUSED)}:{secrets.token_hex(4)}"
+    deployed = ctx.require_deployment()
+    try:
+        made = prefect_api.create_run(deployed.id, parameters, tags=[tag], idempotency_key=tag)
+    except prefect_api.Refused as error:
+        message = str(error)
+    else:
+        prefect_api.delete_run(made.id)
+        raise TaskFailed(
+            f"The server accepted {dict(parameters)}, which must be refused, and made the flow run {made.name} "
+            "(it has been deleted).",
+            where_to_look=ctx.settings.entrypoint,
+            what_to_do="Declare the bound on the flow's own parameter, as in Annotated[int, Field(ge=1)].",
+        )
+    if prefect_api.runs(tags=[tag]):
+        raise TaskFailed(f"The server refused {dict(parameters)}, but made a flow run all the same.")
+    if not message.strip():
+        raise TaskFailed(f"The server refused {dict(parameters)} without saying why.")
+    return Case(
+        "Parameters that are not accepted",
+        dict(parameters),
+        f"refused: {message}",
+        f"(c) {dict(parameters)} refused",
+        [],
+    )

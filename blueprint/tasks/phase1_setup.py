@@ -1,0 +1,330 @@
+"""Phase 1, local setup: tasks 5 to 10. Tasks 1 to 4 make the environment for these: `blueprint.bootstrap`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from blueprint import child, deployment, platform, prefect_api, prefect_env
+from blueprint.errors import EnvironmentRefused
+from blueprint.facts import Run
+from blueprint.files import write_whole
+from blueprint.services import claims, probes
+from blueprint.services.marks import Mark
+from blueprint.services.probes import NotReady
+from blueprint.services.waiting import wait_until
+from blueprint.settings import Settings
+from blueprint.task import Evidence, Handle, TaskFailed
+from blueprint.tasks.context import Context
+from blueprint.tasks.triggering import effect_summary, prove_completed
+from blueprint.workspace import Workspace
+
+_PACKAGES = ("prefect", "pydantic", "tenacity", "psutil", "fastapi", "starlette", "sqlalchemy")
+_IMPORT_SERVER = "import prefect.server.api.server as server; server.create_app()"
+_RESOLVE = """
+import json
+from prefect.settings import get_current_settings
+settings = get_current_settings()
+print(json.dumps({
+    "api_url": settings.api.url,
+    "home": str(settings.home),
+    "profiles": str(settings.profiles_path),
+    "ephemeral": settings.server.ephemeral.enabled,
+}))
+"""
+
+
+def validate_installation(ctx: Context, handle: Handle) -> Evidence:
+    """Task 5: versions, consistency of what is installed, and the server application itself imports."""
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    conflicts = dependency_conflicts()
+    if conflicts:
+        raise TaskFailed(
+            f"The installed packages contradict each other: {'; '.join(conflicts[:3])}.",
+            where_to_look="requirements.lock",
+            what_to_do="Run `python run_blueprint.py --resume-from 4` to install the locked set again.",
+            facts={"versions": versions, "conflicts": conflicts},
+        )
+    handle.waiting("the server application to import")
+    env = prefect_env.for_child(ctx.settings, ctx.workspace)
+    finished = child.run([sys.executable, "-c", _IMPORT_SERVER], handle, env=env, cwd=ctx.workspace.root)
+    if finished.returncode != 0:
+        raise TaskFailed(
+            f"Prefect {versions['prefect']} is installed, but its server cannot be imported: {finished.last_line()}",
+            where_to_look="requirements.lock pins a set that was seen to start; compare `.venv/bin/python -m pip list`",
+            what_to_do="Remove the folder .venv and run `python run_blueprint.py --resume-from 4`.",
+            facts={"versions": versions, "import_error": finished.errors[-3000:]},
+        )
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    return Evidence(
+        f"Prefect {versions['prefect']} on Python {python}, no conflicts, the server application imports",
+        {"python": python, "versions": versions, "conflicts": []},
+    )
+
+
+def dependency_conflicts() -> list[str]:
+    """What one installed package requires of another and does not get, a text for each."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    distributions = list(importlib.metadata.distributions())
+    versions = {canonicalize_name(one.metadata["Name"]): one.version for one in distributions}
+    conflicts = []
+    for one in distributions:
+        for text in one.requires or ():
+            requirement = Requirement(text)
+            if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+                continue
+            have = versions.get(canonicalize_name(requirement.name))
+            if have is None or not requirement.specifier.contains(have, prereleases=True):
+                wants = f"{requirement.name}{requirement.specifier}"
+                conflicts.append(f"{one.metadata['Name']} {one.version} needs {wants}, found {have or 'none'}")
+    return sorted(conflicts)
+
+
+def configure_api_url(ctx: Context, handle: Handle) -> Evidence:
+    """Task 6: a fresh process in the project folder resolves the platform's URL, with a Prefect home of its own."""
+    changed = _write_configuration(ctx.settings, ctx.workspace)
+    handle.waiting("a fresh process to read Prefect's settings")
+    env = prefect_env.without_prefect(os.environ)
+    finished = child.run([sys.executable, "-c", _RESOLVE], handle, env=env, cwd=ctx.workspace.root)
+    if finished.returncode != 0:
+        raise TaskFailed(
+            f"A process in the project folder cannot read Prefect's settings: {finished.last_line()}",
+            where_to_look="prefect.toml, .env and [tool.prefect] in pyproject.toml",
+            what_to_do="Correct what the message names, then run `python run_blueprint.py --resume`.",
+        )
+    facts: dict[str, Any] = json.loads(finished.output.strip().splitlines()[-1])
+    wanted = {
+        "api_url": ctx.settings.api_url,
+        "home": str(ctx.workspace.prefect_home),
+        "profiles": str(ctx.workspace.prefect_home / "profiles.toml"),
+        "ephemeral": False,
+    }
+    wrong = [f"{key} is {facts.get(key)!r}, not {value!r}" for key, value in wanted.items() if facts.get(key) != value]
+    if wrong:
+        raise TaskFailed(
+            f"A process in the project folder resolves other settings: {'; '.join(wrong)}.",
+            where_to_look="a .env file in the project folder overrides prefect.toml",
+            what_to_do="Take the PREFECT_ lines out of .env, then run `python run_blueprint.py --resume`.",
+            facts=facts,
+        )
+    return Evidence(
+        f"a fresh process here uses {ctx.settings.api_url}, home .blueprint/prefect, no ephemeral server",
+        facts,
+        changed=bool(changed),
+        why=f"{' and '.join(changed)} did not say so" if changed else "",
+    )
+
+
+def _write_configuration(settings: Settings, workspace: Workspace) -> list[str]:
+    """Write what differs and return its names; a prefect.toml that is not ours is never overwritten."""
+    toml = workspace.root / "prefect.toml"
+    if toml.exists() and not toml.read_text(encoding="utf-8", errors="replace").startswith(prefect_env.TOML_HEADER):
+        raise TaskFailed(
+            "There is a prefect.toml in the project folder that Blueprint did not write.",
+            where_to_look=str(toml),
+            what_to_do="Move it away, or move its settings into [tool.prefect] of pyproject.toml, and run again.",
+        )
+    workspace.prefect_home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    changed = []
+    for path, text in (
+        (toml, prefect_env.prefect_toml(settings, workspace)),
+        (workspace.prefect_home / "profiles.toml", prefect_env.PROFILES_TOML),
+    ):
+        if not path.exists() or path.read_text(encoding="utf-8", errors="replace") != text:
+            write_whole(path, text)
+            changed.append(path.name)
+    return changed
+
+
+def verify_pipeline(ctx: Context, handle: Handle) -> Evidence:
+    """Task 7: the flow loads by its entrypoint and is what the settings expect; its data source answers."""
+    flow = ctx.flow()
+    for name, expected in ctx.settings.tasks.items():
+        found = flow.tasks.get(name)
+        if found != expected:
+            raise TaskFailed(
+                f"The flow's task {name} is {found or 'missing'}, expected {expected}.",
+                where_to_look=ctx.settings.entrypoint,
+                what_to_do="Correct the flow, or [tool.blueprint.tasks] in pyproject.toml.",
+            )
+    source, changed, why = _data_source(ctx, handle)
+    tasks = {
+        name: {"retries": one.retries, "delay": one.retry_delay_seconds, "tags": sorted(one.tags)}
+        for name, one in flow.tasks.items()
+    }
+    parameters = ", ".join(flow.schema.get("properties", {})) or "none"
+    return Evidence(
+        f"flow {flow.name!r}, {len(tasks)} tasks, parameters {parameters}; {source}",
+        {"flow": flow.name, "schema": dict(flow.schema), "tasks": tasks, "source": ctx.settings.source_url},
+        changed=changed,
+        why=why,
+    )
+
+
+def _data_source(ctx: Context, handle: Handle) -> tuple[str, bool, str]:
+    """Have the bundled source running, if it is the one to use, and read a page from whichever is configured."""
+    url = ctx.settings.source_url
+    if url is None:
+        return "no data source configured", False, ""
+    changed, why = False, ""
+    if ctx.settings.data_source == "bundled":
+        started = ctx.services.ensure(platform.source(ctx.settings, ctx.workspace), handle)
+        changed, why = started.changed, f"data source: {started.why}" if started.changed else ""
+    page = f"{url}{'&' if '?' in url else '?'}limit=1"
+    try:
+        answer = probes.get(page, timeout=platform.PROBE_SECONDS)
+    except NotReady as error:
+        raise TaskFailed(
+            f"The data source {url} does not answer: {error}.",
+            where_to_look="logs/source.log" if ctx.settings.data_source == "bundled" else url,
+            what_to_do="See that it runs, then run `python run_blueprint.py --resume`.",
+        ) from None
+    if answer.status != 200 or b'"records"' not in answer.body:
+        raise TaskFailed(
+            f"The data source {url} answers {answer.status} without records.",
+            where_to_look=url,
+            what_to_do="Set data_source in [tool.blueprint] to a metrics API's address.",
+        )
+    return f"source {url} answers", changed, why
+
+
+def start_server(ctx: Context, handle: Handle) -> Evidence:
+    """Task 8: the server is ready, of the right version, and the port's listener is the process we started."""
+    started = ctx.services.ensure(platform.server(ctx.settings, ctx.workspace), handle)
+    facts = prove_server(ctx)
+    if facts["pid"] != started.identity.pid:
+        facts["started_pid"] = started.identity.pid
+    return Evidence(
+        f"ready at {ctx.settings.server_url}, version {facts['version']}, pid {facts['pid']} owns the port",
+        facts,
+        changed=started.changed,
+        why=started.why,
+    )
+
+
+def prove_server(ctx: Context) -> dict[str, Any]:
+    """Read from the running system that the server is ready, of the installed version, and ours.
+
+    Raises:
+        TaskFailed: Any of it is not so.
+    """
+    settings = ctx.settings
+    record = ctx.services.record(platform.SERVER)
+    state = ctx.services.state(platform.SERVER)
+    if record is None or state != "running":
+        raise TaskFailed(
+            f"The Prefect server is not running: {state}.",
+            where_to_look="logs/server.log",
+            what_to_do="Run `python run_blueprint.py --resume-from 8` to start it again.",
+        )
+    for path in ("ready", "admin/version"):
+        try:
+            answer = probes.get(
+                f"{settings.api_url}/{path}", timeout=platform.PROBE_SECONDS, auth=platform.authorization(settings)
+            )
+        except NotReady as error:
+            raise TaskFailed(
+                f"The Prefect server (pid {record.identity.pid}) runs but does not answer: {error}.",
+                where_to_look="logs/server.log",
+                what_to_do="Run `python run_blueprint.py --resume-from 8` to restart it.",
+            ) from None
+        if answer.status != 200:
+            raise TaskFailed(
+                f"{settings.api_url}/{path} answers {answer.status}.",
+                where_to_look="logs/server.log",
+                what_to_do="Look at the server's log, then run `python run_blueprint.py --resume-from 8`.",
+            )
+    version = json.loads(answer.body)
+    installed = importlib.metadata.version("prefect")
+    if version != installed:
+        raise TaskFailed(
+            f"The server on port {settings.port} is Prefect {version}, but {installed} is installed here.",
+            what_to_do="Run `python run_blueprint.py stop` and then `--resume-from 8` to start the installed version.",
+        )
+    mark = Mark(ctx.workspace.identity(), platform.SERVER)
+    try:
+        claims.check_listener(platform.server(settings, ctx.workspace), mark, record.identity)
+    except (NotReady, EnvironmentRefused) as error:
+        raise TaskFailed(
+            f"Port {settings.port} is not held by the server that was started (pid {record.identity.pid}): {error}",
+            what_to_do="Stop that process or choose another port with --port, then run again.",
+        ) from None
+    return {"url": settings.server_url, "version": version, "pid": record.identity.pid, "ready": True}
+
+
+def test_local_execution(ctx: Context, handle: Handle) -> Evidence:
+    """Task 9: the pipeline as a plain script in its own process ends 0, and its rows are in the warehouse."""
+    there = [run for run in ctx.runs_of(9) if run.type == "COMPLETED"]
+    if not there:
+        handle.waiting("the pipeline to run as a script")
+        _run_script(ctx, handle)
+        there = [run for run in ctx.runs_of(9) if run.type == "COMPLETED"]
+        changed = True
+    else:
+        changed = False
+    if not there:
+        raise TaskFailed(
+            "The script ended 0, but the server knows no Completed run of it.",
+            where_to_look=f"{ctx.settings.server_url}/runs",
+            what_to_do="Run `python run_blueprint.py --resume-from 9`.",
+        )
+    facts = {"flow_run_id": there[-1].id, "effect": dict(ctx.effect(there[-1]))}
+    return Evidence(
+        f"ended 0 as run {there[-1].name}: {effect_summary(facts)}",
+        facts,
+        changed=changed,
+        why="no local run of this execution yet" if changed else "",
+    )
+
+
+def _run_script(ctx: Context, handle: Handle) -> None:
+    settings = ctx.settings
+    env = prefect_env.for_child(settings, ctx.workspace)
+    tags = [part for tag in (ctx.tag(9), f"blueprint:{ctx.origin}") for part in ("--tag", tag)]
+    flow = ctx.flow()
+    if settings.entrypoint.startswith("blueprint/pipeline/data_pipeline.py:"):
+        argv: list[str | Path] = [sys.executable, str(flow.file), *tags]
+    else:
+        folder = deployment.folder_of(settings, ctx.workspace.root)
+        argv = [sys.executable, "-m", "blueprint.local_run", settings.entrypoint, "--folder", folder, *tags]
+        env["_BLUEPRINT_PARAMETERS"] = json.dumps(settings.parameters)
+    finished = child.run(argv, handle, env=env, cwd=ctx.workspace.root)
+    log = ctx.workspace.logs / "local_run.log"
+    write_whole(log, finished.output + finished.errors)
+    if finished.returncode != 0:
+        raise TaskFailed(
+            f"The flow as a script ended with exit code {finished.returncode}: {finished.last_line()}",
+            where_to_look="logs/local_run.log",
+            what_to_do="Correct what it says, then run `python run_blueprint.py --resume`.",
+        )
+
+
+def verify_flow_run(ctx: Context, handle: Handle) -> Evidence:
+    """Task 10: the server knows that very run: Completed, with its task runs and its logs."""
+    found = ctx.runs_of(9)
+    if not found:
+        raise TaskFailed(
+            "The server does not know the local run of task 9.",
+            where_to_look=f"{ctx.settings.server_url}/runs",
+            what_to_do="It was deleted or never reached this server; run `python run_blueprint.py --resume-from 9`.",
+        )
+    run: Run = max(found, key=lambda one: (one.type == "COMPLETED", one.created))
+    facts = prove_completed(ctx, run)
+
+    def logged() -> list[str]:
+        lines = prefect_api.logs(run.id)
+        if not lines:
+            raise NotReady(f"the API has no log lines of {run.name} yet")
+        return lines
+
+    lines = wait_until(handle, logged)
+    return Evidence(
+        f"run {run.name}: {run.state}, {len(facts['task_runs'])} task runs, {len(lines)} log lines",
+        facts | {"log_lines": len(lines)},
+    )

@@ -1,0 +1,436 @@
+"""Phase 2, orchestration and deployment: tasks 11 to 20."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from blueprint import deployment, platform, prefect_api, schedule, ui
+from blueprint.facts import Deployment, Pool, Run, Worker
+from blueprint.services import probes
+from blueprint.services.probes import NotReady
+from blueprint.services.waiting import wait_until
+from blueprint.task import Evidence, Handle, TaskFailed, TaskSkipped
+from blueprint.tasks.context import Context
+from blueprint.tasks.phase1_setup import prove_server
+
+_RESTORE_POOL = "Run `python run_blueprint.py --resume-from 11` to restore it."
+_RESTORE_WORKER = "Run `python run_blueprint.py --resume-from 13` to restart it."
+_RESTORE_DEPLOYMENT = "Run `python run_blueprint.py --resume-from 15` to deploy it again."
+
+
+def create_pool(ctx: Context, handle: Handle) -> Evidence:
+    """Task 11: the work pool exists with type process."""
+    ctx.skip_without_pool()
+    settings = ctx.settings
+    found = prefect_api.pool(settings.pool)
+    why = ""
+    if found is None:
+        prefect_api.create_process_pool(settings.pool, settings.pool_concurrency_limit)
+        why = "it did not exist"
+    elif found.paused or found.concurrency_limit != settings.pool_concurrency_limit:
+        why = f"it was paused={found.paused}, concurrency limit={found.concurrency_limit}"
+        prefect_api.update_pool(settings.pool, paused=False, concurrency_limit=settings.pool_concurrency_limit)
+    found = _require_process_pool(ctx)
+    return Evidence(f"{found.name} exists with type process", _pool_facts(found), changed=bool(why), why=why)
+
+
+def _require_process_pool(ctx: Context) -> Pool:
+    name = ctx.settings.pool
+    found = prefect_api.pool(name)
+    where = f"{ctx.settings.server_url}/work-pools"
+    if found is None:
+        raise TaskFailed(f"The work pool {name!r} does not exist.", where_to_look=where, what_to_do=_RESTORE_POOL)
+    if found.type != "process":
+        raise TaskFailed(
+            f"The work pool {name!r} is of type {found.type!r}, not 'process'.",
+            where_to_look=where,
+            what_to_do="Set another pool name in [tool.blueprint], or delete that pool, and run again.",
+        )
+    return found
+
+
+def _pool_facts(pool: Pool) -> dict[str, Any]:
+    return {
+        "name": pool.name,
+        "type": pool.type,
+        "paused": pool.paused,
+        "concurrency_limit": pool.concurrency_limit,
+        "status": pool.status,
+    }
+
+
+def verify_pool(ctx: Context, handle: Handle) -> Evidence:
+    """Task 12: the pool read back: type, not paused, concurrency limit as configured."""
+    ctx.skip_without_pool()
+    found = _require_process_pool(ctx)
+    limit = ctx.settings.pool_concurrency_limit
+    if found.paused or found.concurrency_limit != limit:
+        raise TaskFailed(
+            f"The work pool is paused={found.paused} with concurrency limit {found.concurrency_limit}, "
+            f"expected paused=False and {limit}.",
+            where_to_look=f"{ctx.settings.server_url}/work-pools",
+            what_to_do=_RESTORE_POOL,
+        )
+    return Evidence(f"type process, not paused, concurrency limit {limit or 'none'}", _pool_facts(found))
+
+
+def start_worker(ctx: Context, handle: Handle) -> Evidence:
+    """Task 13: our worker is online in the pool and its health endpoint answers."""
+    ctx.skip_without_pool()
+    ctx.services.stop(platform.RUNNER, handle)  # a flow served by it as well would run twice
+    started = ctx.services.ensure(platform.worker(ctx.settings, ctx.workspace), handle)
+
+    def online() -> dict[str, Any]:
+        try:
+            return prove_worker(ctx)
+        except TaskFailed as error:
+            if ctx.services.state(platform.WORKER) != "running":
+                raise
+            raise NotReady(error.what) from None
+
+    facts = wait_until(handle, online)
+    return Evidence(
+        f"{facts['name']} is online in {ctx.settings.pool}, pid {facts['pid']}, health answers",
+        facts,
+        changed=started.changed,
+        why=started.why,
+    )
+
+
+def prove_worker(ctx: Context) -> dict[str, Any]:
+    """Read from the running system that our worker is alive, healthy, and online in the pool.
+
+    Raises:
+        TaskFailed: Any of it is not so.
+    """
+    record = ctx.services.record(platform.WORKER)
+    state = ctx.services.state(platform.WORKER)
+    if record is None or state != "running":
+        raise TaskFailed(
+            f"The worker is not running: {state}.", where_to_look="logs/worker.log", what_to_do=_RESTORE_WORKER
+        )
+    worker = read_worker(ctx)
+    if worker.status != "ONLINE":
+        raise TaskFailed(
+            f"The server sees the worker {worker.name} as {worker.status}.",
+            where_to_look="logs/worker.log",
+            what_to_do=_RESTORE_WORKER,
+        )
+    _require_health(ctx)
+    beat = worker.last_heartbeat.isoformat() if worker.last_heartbeat else None
+    return {"name": worker.name, "status": worker.status, "last_heartbeat": beat, "pid": record.identity.pid}
+
+
+def read_worker(ctx: Context) -> Worker:
+    """Our worker as the server sees it.
+
+    Raises:
+        TaskFailed: The server does not know it.
+    """
+    name = platform.worker_name(ctx.workspace)
+    for one in prefect_api.workers(ctx.settings.pool):
+        if one.name == name:
+            return one
+    raise TaskFailed(
+        f"The server knows no worker {name} in the pool {ctx.settings.pool}.",
+        where_to_look="logs/worker.log",
+        what_to_do=_RESTORE_WORKER,
+    )
+
+
+def _require_health(ctx: Context) -> None:
+    url = f"{ctx.settings.worker_url}/health"
+    try:
+        answer = probes.get(url, timeout=platform.PROBE_SECONDS)
+    except NotReady as error:
+        raise TaskFailed(
+            f"The worker's health endpoint does not answer: {error}.",
+            where_to_look="logs/worker.log",
+            what_to_do=_RESTORE_WORKER,
+        ) from None
+    if answer.status != 200:
+        raise TaskFailed(
+            f"The worker's health endpoint {url} answers {answer.status}.",
+            where_to_look="logs/worker.log",
+            what_to_do=_RESTORE_WORKER,
+        )
+
+
+def verify_definition(ctx: Context, handle: Handle) -> Evidence:
+    """Task 14: the Python definition: entrypoint resolves, schedule fires, default parameters fit the schema."""
+    settings = ctx.settings
+    target = deployment.wanted(settings, ctx.workspace.root)
+    problems = deployment.parameter_problems(settings, ctx.workspace.root, settings.parameters)
+    if problems:
+        raise TaskFailed(
+            f"The default parameters do not fit the flow: {'; '.join(problems)}.",
+            where_to_look="pyproject.toml [tool.blueprint] parameters",
+            what_to_do="Correct them and run again.",
+        )
+    facts: dict[str, Any] = {
+        "deployment": f"{target.flow_name}/{target.name}",
+        "entrypoint": target.entrypoint,
+        "version": target.version,
+        "parameters": dict(target.parameters),
+        "schedule": dict(target.schedule or {}),
+    }
+    when = "no schedule"
+    if settings.cron:
+        times = schedule.fire_times(settings.cron, settings.timezone, datetime.now(UTC), 3)
+        local = [time.astimezone(ZoneInfo(settings.timezone)).isoformat() for time in times]
+        facts["next_fire_times"] = local
+        when = f"next at {local[0]} ({settings.timezone})"
+    elif settings.has_schedule:
+        when = f"scheduled by {settings.rrule or f'an interval of {settings.interval:g} s'}"
+    return Evidence(f"{target.flow_name}/{target.name} version {target.version}; {when}; parameters fit", facts)
+
+
+def deploy_flow(ctx: Context, handle: Handle) -> Evidence:
+    """Task 15: deployed with flow.deploy or served with flow.serve; deploying again keeps the same id."""
+    target = deployment.wanted(ctx.settings, ctx.workspace.root)
+    before = prefect_api.deployment(target.flow_name, target.name)
+    if before is not None and before.description != deployment.MADE_BY:
+        raise TaskFailed(
+            f"There is a deployment {target.flow_name}/{target.name} that Blueprint did not make.",
+            where_to_look=f"{ctx.settings.server_url}/deployments/deployment/{before.id}",
+            what_to_do="Choose another name with `deployment` in [tool.blueprint], or delete that one, and run again.",
+        )
+    if ctx.settings.serves:
+        why = _serve(ctx, handle, before)
+    else:
+        differences = ["it was not registered"] if before is None else target.differences(before)
+        why = "; ".join(differences)
+        for _ in range((before is None) + bool(differences)):  # a new one twice: the second must keep the first's id
+            deployment.deploy(ctx.settings, ctx.workspace.root)
+            made = ctx.require_deployment()
+            if before is not None and made.id != before.id:
+                raise TaskFailed(f"Deploying again changed the deployment's id from {before.id} to {made.id}.")
+            before = made
+    found = _wait_as_wanted(ctx, target, handle)
+    how = "served" if ctx.settings.serves else "deployed"
+    return Evidence(
+        f"{target.flow_name}/{target.name} {how}, id {found.id}", {"id": found.id}, changed=bool(why), why=why
+    )
+
+
+def _serve(ctx: Context, handle: Handle, before: Deployment | None) -> str:
+    ctx.services.stop(platform.WORKER, handle)
+    started = ctx.services.ensure(platform.runner(ctx.settings, ctx.workspace), handle)
+    if started.changed:
+        return started.why or "it was not served"
+    target = deployment.wanted(ctx.settings, ctx.workspace.root)
+    differences = ["it was not registered"] if before is None else target.differences(before)
+    if differences:  # the process lives but what it registered is gone or other: only a new start registers again
+        ctx.services.stop(platform.RUNNER, handle)
+        ctx.services.ensure(platform.runner(ctx.settings, ctx.workspace), handle)
+    return "; ".join(differences)
+
+
+def _wait_as_wanted(ctx: Context, target: deployment.Wanted, handle: Handle) -> Deployment:
+    def there() -> Deployment:
+        found = prefect_api.deployment(target.flow_name, target.name)
+        differences = ["not registered yet"] if found is None else target.differences(found)
+        if found is None or differences:
+            raise NotReady("; ".join(differences))
+        return found
+
+    if ctx.settings.serves:  # the serving process registers it by itself, soon after its start
+        return wait_until(handle, there)
+    try:
+        return there()
+    except NotReady as error:
+        raise TaskFailed(f"The deployment was made, but {error}.", what_to_do=_RESTORE_DEPLOYMENT) from None
+
+
+def verify_registration(ctx: Context, handle: Handle) -> Evidence:
+    """Task 16: the deployment read back by name: entrypoint, pool, parameters, schema, version."""
+    found = prove_deployment(ctx)
+    return Evidence(
+        f"{found.entrypoint}, {found.pool or 'served, no pool'}, version {found.version}, "
+        f"parameters {dict(found.parameters)}",
+        deployment_facts(found),
+    )
+
+
+def prove_deployment(ctx: Context) -> Deployment:
+    """Read the deployment by name and compare all of it with the definition.
+
+    Raises:
+        TaskFailed: It is not there, or other than defined.
+    """
+    found = ctx.require_deployment()
+    differences = deployment.wanted(ctx.settings, ctx.workspace.root).differences(found)
+    if differences:
+        raise TaskFailed(
+            f"The registered deployment is not as defined: {'; '.join(differences)}.",
+            where_to_look=f"{ctx.settings.server_url}/deployments/deployment/{found.id}",
+            what_to_do=_RESTORE_DEPLOYMENT,
+        )
+    return found
+
+
+def deployment_facts(found: Deployment) -> dict[str, Any]:
+    """What the journal keeps of a deployment."""
+    return {
+        "id": found.id,
+        "name": found.name,
+        "entrypoint": found.entrypoint,
+        "pool": found.pool,
+        "parameters": dict(found.parameters),
+        "schema": dict(found.schema),
+        "version": found.version,
+        "tags": sorted(found.tags),
+        "schedules": [{"active": one.active, **one.definition} for one in found.schedules],
+        "status": found.status,
+    }
+
+
+def check_ui(ctx: Context, handle: Handle) -> Evidence:
+    """Task 17: the UI page is served, is told this server's API address, and its query lists the deployment."""
+    found = ctx.require_deployment()
+    page = ui.read(ctx.settings, platform.authorization(ctx.settings), found.name)
+    where = f"{ctx.settings.server_url}/deployments"
+    if page.api_url != ctx.settings.api_url:
+        raise TaskFailed(
+            f"The UI is told to call {page.api_url}, not {ctx.settings.api_url}.",
+            where_to_look=f"{ctx.settings.server_url}/ui-settings",
+            what_to_do="Run `python run_blueprint.py stop`, then `--resume-from 8`.",
+        )
+    if found.id not in page.deployment_ids:
+        raise TaskFailed(
+            f"The query of the UI's deployments page does not list {found.name}.",
+            where_to_look=where,
+            what_to_do=_RESTORE_DEPLOYMENT,
+        )
+    return Evidence(
+        f"{page.url} is served, calls {page.api_url}, and lists {found.name}",
+        {"page": page.url, "script": page.script, "api_url": page.api_url, "listed": sorted(page.deployment_ids)},
+    )
+
+
+def verify_schedule(ctx: Context, handle: Handle) -> Evidence:
+    """Task 18: the server's copy of the schedule, and its runs on both sides of the next clock change."""
+    found, definition = _require_active_schedule(ctx)
+    facts: dict[str, Any] = {"schedule": dict(definition)}
+    upcoming = wait_until(handle, lambda: _upcoming(ctx, found.id))
+    facts["upcoming"] = upcoming[:3]
+    summary = f"active, {definition.get('cron') or definition.get('rrule') or definition.get('interval')}"
+    if ctx.settings.cron:
+        change = schedule.next_clock_change(ctx.settings.timezone, datetime.now(UTC))
+        if change is not None:
+            facts["clock_change"] = change.isoformat()
+            facts["around_clock_change"] = _around(ctx, found.id, change)
+            days = [time[:16] for time in facts["around_clock_change"]]
+            summary += f", same local time before and after the clock change: {days[0]} … {days[-1]}"
+        else:
+            summary += ", the zone's clocks are not set within 400 days"
+    return Evidence(f"{summary} {ctx.settings.timezone}", facts)
+
+
+def _require_active_schedule(ctx: Context) -> tuple[Deployment, dict[str, Any]]:
+    if not ctx.settings.has_schedule:
+        raise TaskSkipped("no schedule is configured")
+    found = ctx.require_deployment()
+    definition = dict(deployment.wanted(ctx.settings, ctx.workspace.root).schedule or {})
+    active = [dict(one.definition) for one in found.schedules if one.active]
+    matching = [one for one in active if all(one.get(key) == value for key, value in definition.items())]
+    if found.paused or len(active) != 1 or not matching:
+        raise TaskFailed(
+            f"The server's schedule is {active or 'not active'}{', paused' if found.paused else ''}, not {definition}.",
+            where_to_look=f"{ctx.settings.server_url}/deployments/deployment/{found.id}",
+            what_to_do=_RESTORE_DEPLOYMENT,
+        )
+    return found, matching[0]
+
+
+def _upcoming(ctx: Context, deployment_id: str) -> list[str]:
+    """The coming runs that the server has made, in the schedule's zone; they must fall when the schedule fires."""
+    zone = ZoneInfo(ctx.settings.timezone)
+    now = datetime.now(UTC)
+    runs = prefect_api.runs(deployment_id=deployment_id, types=["SCHEDULED"], auto_scheduled_only=True)
+    times = [run.expected_start for run in runs if run.expected_start and run.expected_start > now]
+    if len(times) < 3:
+        raise NotReady(f"the server has made {len(times)} of 3 coming runs")
+    if ctx.settings.cron:
+        _compare(times[:3], schedule.fire_times(ctx.settings.cron, ctx.settings.timezone, now, 3))
+    return [time.astimezone(zone).isoformat() for time in times]
+
+
+def _around(ctx: Context, deployment_id: str, change: datetime) -> list[str]:
+    """Have the server make the runs of the days around a clock change, read them, and take back those it made."""
+    start, end = change - timedelta(days=2), change + timedelta(days=2)
+    fires = schedule.fire_times(ctx.settings.cron or "", ctx.settings.timezone, start, 20)
+    expected = [time for time in fires if time <= end]
+    if not expected:
+        return ["the schedule does not fire within two days of it"]
+    before = {run.id for run in _auto(deployment_id)}
+    try:
+        prefect_api.schedule_between(deployment_id, start, end)
+        runs = [run for run in _auto(deployment_id) if run.expected_start and start <= run.expected_start <= end]
+        _compare([run.expected_start for run in runs if run.expected_start][: len(expected)], expected)
+    finally:
+        for run in _auto(deployment_id):
+            if run.id not in before and run.expected_start and start <= run.expected_start:
+                prefect_api.delete_run(run.id)
+    return [time.astimezone(ZoneInfo(ctx.settings.timezone)).isoformat() for time in expected]
+
+
+def _auto(deployment_id: str) -> list[Run]:
+    return prefect_api.runs(deployment_id=deployment_id, types=["SCHEDULED"], auto_scheduled_only=True)
+
+
+def _compare(times: list[datetime], expected: list[datetime]) -> None:
+    if [time.astimezone(UTC) for time in times] != expected:
+        raise TaskFailed(
+            f"The server's coming runs are at {', '.join(time.isoformat() for time in times) or 'no time'}; "
+            f"the schedule fires at {', '.join(time.isoformat() for time in expected)}.",
+            where_to_look="the deployment's page in the UI",
+            what_to_do=_RESTORE_DEPLOYMENT,
+        )
+
+
+def verify_polling(ctx: Context, handle: Handle) -> Evidence:
+    """Task 19: the worker's last heartbeat moves between two reads."""
+    ctx.skip_without_pool()
+    first = read_worker(ctx).last_heartbeat
+
+    def moved() -> datetime:
+        now = read_worker(ctx).last_heartbeat
+        if now is None or now == first:
+            raise NotReady(f"the worker's last heartbeat stays at {first}")
+        return now
+
+    second = wait_until(handle, moved, first=0.25, most=1.0)
+    facts = {"first": first.isoformat() if first else None, "second": second.isoformat()}
+    return Evidence(f"last heartbeat moved from {facts['first']} to {facts['second']}", facts)
+
+
+def verify_phase2(ctx: Context, handle: Handle) -> Evidence:
+    """Task 20: pool ready, worker online, deployment ready, all read afresh."""
+    prove_server(ctx)
+
+    def ready() -> Deployment:
+        found = prove_deployment(ctx)
+        if found.status != "READY":
+            raise NotReady(f"the deployment is {found.status}: no worker has polled for it yet")
+        return found
+
+    if ctx.settings.serves:
+        state = ctx.services.state(platform.RUNNER)
+        if state != "running":
+            raise TaskFailed(f"The serving process is {state}.", where_to_look="logs/worker.log")
+        found = wait_until(handle, ready)
+        return Evidence("served deployment ready, its process alive", deployment_facts(found))
+    pool = _require_process_pool(ctx)
+    worker = prove_worker(ctx)
+    found = wait_until(handle, ready)
+    if pool.status != "READY":
+        pool = _require_process_pool(ctx)
+    if pool.status != "READY":
+        raise TaskFailed(f"The work pool is {pool.status}, not READY.", what_to_do=_RESTORE_WORKER)
+    return Evidence(
+        "work pool READY, worker ONLINE, deployment READY",
+        {"pool": _pool_facts(pool), "worker": worker, "deployment": found.id},
+    )

@@ -1,0 +1,264 @@
+"""Phase 3, monitoring and triggering: tasks 21 to 30. Task 28's cases are in `blueprint.tasks.failures`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from blueprint import platform, prefect_api
+from blueprint.facts import Run
+from blueprint.services import probes
+from blueprint.services.probes import NotReady
+from blueprint.services.waiting import wait_until
+from blueprint.task import Evidence, Handle, TaskFailed, TaskSkipped
+from blueprint.tasks import failures
+from blueprint.tasks.context import Context
+from blueprint.tasks.phase1_setup import prove_server
+from blueprint.tasks.phase2_deployment import _require_active_schedule, _upcoming, prove_deployment, prove_worker
+from blueprint.tasks.triggering import (
+    Triggered,
+    effect_summary,
+    in_order,
+    prove_completed,
+    require_run,
+    trigger,
+    wait_for_end,
+)
+
+_RUN_LINE = re.compile(r"(?:Flow|Task) run '(?P<name>[^']+)' - (?P<message>.*)$")
+_LATE_AFTER = timedelta(seconds=60)
+
+
+def trigger_default(ctx: Context, handle: Handle) -> Evidence:
+    """Task 21: a run is created by the deployment with its default parameters."""
+    deployed = ctx.require_deployment()
+    made = _trigger(ctx, 21, None)
+    run = require_run(made.run.id)
+    if run.deployment_id != deployed.id or dict(run.parameters) != dict(deployed.parameters):
+        raise TaskFailed(
+            f"Flow run {run.name} has parameters {dict(run.parameters)}, "
+            f"the deployment's are {dict(deployed.parameters)}.",
+            where_to_look=_page(ctx, run),
+        )
+    return Evidence(
+        f"run {run.name} with {dict(run.parameters)}",
+        {"flow_run_id": run.id, "name": run.name, "parameters": dict(run.parameters)},
+        changed=made.created,
+        why="no such run of this execution yet" if made.created else "",
+    )
+
+
+def _trigger(ctx: Context, case: int, parameters: Mapping[str, Any] | None) -> Triggered:
+    try:
+        return trigger(ctx, case, parameters)
+    except prefect_api.Refused as error:
+        raise TaskFailed(
+            f"The server refused the run's parameters: {error}",
+            where_to_look="pyproject.toml [tool.blueprint]",
+            what_to_do="Correct the parameters there, then run `python run_blueprint.py --resume`.",
+        ) from error
+
+
+def _page(ctx: Context, run: Run) -> str:
+    return f"{ctx.settings.server_url}/runs/flow-run/{run.id}"
+
+
+def verify_completed(ctx: Context, handle: Handle) -> Evidence:
+    """Task 22: states in order Scheduled → Pending → Running → Completed, its task runs, its effect."""
+    run = wait_for_end(_latest(ctx, 21), handle)
+    facts = prove_completed(ctx, run)
+    states = prefect_api.transitions(run.id)
+    if not in_order(states):
+        raise TaskFailed(
+            f"Flow run {run.name} went {' → '.join(state.name for state in states)}, "
+            "not Scheduled → Pending → Running → Completed.",
+            where_to_look=_page(ctx, run),
+        )
+    seen = " → ".join(dict.fromkeys(state.name for state in states))
+    return Evidence(f"{seen}; {len(facts['task_runs'])} task runs; {effect_summary(facts)}", facts)
+
+
+def _latest(ctx: Context, case: int) -> Run:
+    found = ctx.runs_of(case)
+    if not found:
+        raise TaskFailed(
+            f"The server knows no flow run of task {case} of this execution.",
+            where_to_look=f"{ctx.settings.server_url}/runs",
+            what_to_do=f"Run `python run_blueprint.py --resume-from {case}`.",
+        )
+    completed = [run for run in found if run.type == "COMPLETED"]
+    return (completed or found)[-1]
+
+
+def trigger_overrides(ctx: Context, handle: Handle) -> Evidence:
+    """Task 23: a run with parameter overrides completes, and its effect is there."""
+    if ctx.settings.acceptance.overrides is None:
+        raise TaskSkipped("no acceptance case `overrides` is configured")
+    return _run_case(ctx, handle, 23, ctx.settings.acceptance.overrides)
+
+
+def trigger_json(ctx: Context, handle: Handle) -> Evidence:
+    """Task 24: a run with parameters given as JSON text completes, and its effect is where they say."""
+    if ctx.settings.acceptance.json_parameters is None:
+        raise TaskSkipped("no acceptance case `json_parameters` is configured")
+    text = json.dumps(ctx.settings.acceptance.json_parameters)
+    return _run_case(ctx, handle, 24, json.loads(text))
+
+
+def _run_case(ctx: Context, handle: Handle, case: int, parameters: Mapping[str, Any]) -> Evidence:
+    made = _trigger(ctx, case, parameters)
+    run = wait_for_end(made.run, handle)
+    facts = prove_completed(ctx, run)
+    _require_parameters(ctx, run, parameters)
+    return Evidence(
+        f"run {run.name} with {dict(parameters)}: Completed, {effect_summary(facts)}",
+        facts,
+        changed=made.created,
+        why="no such run of this execution yet" if made.created else "",
+    )
+
+
+def _require_parameters(ctx: Context, run: Run, parameters: Mapping[str, Any]) -> None:
+    expected = {**ctx.settings.parameters, **parameters}
+    if dict(run.parameters) != expected:
+        raise TaskFailed(
+            f"Flow run {run.name} has parameters {dict(run.parameters)}, expected {expected}.",
+            where_to_look=_page(ctx, run),
+        )
+
+
+def verify_runs(ctx: Context, handle: Handle) -> Evidence:
+    """Task 25: every run of this execution by its id, with its own parameters and its own effect."""
+    facts = {}
+    for case, parameters in _cases(ctx).items():
+        run = require_run(_latest(ctx, case).id)
+        _require_parameters(ctx, run, parameters)
+        facts[str(case)] = prove_completed(ctx, run)
+    ids = {one["flow_run_id"] for one in facts.values()}
+    if len(ids) != len(facts):
+        raise TaskFailed("Two cases of this execution share one flow run.", facts=facts)
+    told = ", ".join(f"task {case}: {effect_summary(one)}" for case, one in facts.items())
+    return Evidence(f"{len(facts)} runs, each its own; {told}", facts)
+
+
+def _cases(ctx: Context) -> dict[int, Mapping[str, Any]]:
+    acceptance = ctx.settings.acceptance
+    cases: dict[int, Mapping[str, Any] | None] = {21: {}, 23: acceptance.overrides, 24: acceptance.json_parameters}
+    return {case: parameters for case, parameters in cases.items() if parameters is not None}
+
+
+def check_logs(ctx: Context, handle: Handle) -> Evidence:
+    """Task 26: the API holds the lines that each run wrote to the worker's output; server and worker logs are there."""
+    logs = ctx.workspace.logs
+    for name in ("server.log", "worker.log"):
+        if not (logs / name).is_file() or (logs / name).stat().st_size == 0:
+            raise TaskFailed(f"logs/{name} is missing or empty.", where_to_look=str(logs))
+    facts = {}
+    for case in _cases(ctx):
+        run = _latest(ctx, case)
+        names = {run.name, *(one.name for one in prefect_api.task_runs(run.id))}
+        written = _written(ctx, names)
+        if not written:
+            raise TaskFailed(
+                f"The worker's log has no line of the flow run {run.name}.", where_to_look="logs/worker.log"
+            )
+
+        def held(run: Run = run, written: list[str] = written) -> int:
+            messages = prefect_api.logs(run.id)
+            first_lines = {message.split("\n", 1)[0].rstrip() for message in messages}
+            lost = [line for line in written if line not in first_lines]
+            if lost:
+                raise NotReady(f"the API lacks {len(lost)} of {len(written)} lines of {run.name}, such as {lost[0]!r}")
+            return len(messages)
+
+        facts[run.name] = {"flow_run_id": run.id, "written": len(written), "held": wait_until(handle, held)}
+    told = ", ".join(f"{name} {one['held']}" for name, one in facts.items())
+    return Evidence(f"the API holds every line the runs wrote: {told}; server.log and worker.log are there", facts)
+
+
+def _written(ctx: Context, names: set[str]) -> list[str]:
+    """The messages of these runs as their processes printed them."""
+    lines = (ctx.workspace.logs / "worker.log").read_text(encoding="utf-8", errors="replace").splitlines()
+    found = (_RUN_LINE.search(line) for line in lines)
+    return [match["message"].rstrip() for match in found if match and match["name"] in names]
+
+
+def verify_monitoring(ctx: Context, handle: Handle) -> Evidence:
+    """Task 27: health, ready, version, UI, API docs, server metrics, worker health."""
+    settings = ctx.settings
+    points = {
+        "health": (f"{settings.api_url}/health", b""),
+        "ready": (f"{settings.api_url}/ready", b"OK"),
+        "version": (f"{settings.api_url}/admin/version", b'"'),
+        "UI": (f"{settings.server_url}/ui-settings", settings.api_url.encode()),
+        "API docs": (f"{settings.server_url}/docs", b"openapi"),
+        "server metrics": (f"{settings.api_url}/metrics", b"# HELP"),
+        "worker health": (f"{settings.worker_url}/health", b""),
+    }
+    facts = {}
+    for name, (url, expected) in points.items():
+        try:
+            answer = probes.get(url, timeout=platform.PROBE_SECONDS, auth=platform.authorization(settings))
+        except NotReady as error:
+            raise TaskFailed(f"{name}: {error}.", where_to_look=url) from None
+        if answer.status != 200 or expected not in answer.body:
+            raise TaskFailed(f"{name}: {url} answers {answer.status}, not as expected.", where_to_look=url)
+        facts[name] = url
+    return Evidence(f"{', '.join(facts)} answer", facts)
+
+
+def document_failures(ctx: Context, handle: Handle) -> Evidence:
+    """Task 28: retried then Completed; retried then Failed; refused without a run. Written beside the log."""
+    return failures.document(ctx, handle)
+
+
+def verify_schedule_after_runs(ctx: Context, handle: Handle) -> Evidence:
+    """Task 29: the schedule is still active, and the server has made the coming runs."""
+    found, definition = _require_active_schedule(ctx)
+    upcoming = wait_until(handle, lambda: _upcoming(ctx, found.id))
+    return Evidence(
+        f"active, {len(upcoming)} coming runs made, next {upcoming[0]}",
+        {"schedule": definition, "upcoming": upcoming[:5], "count": len(upcoming)},
+    )
+
+
+def verify_all(ctx: Context, handle: Handle) -> Evidence:
+    """Task 30: everything above read once more; nothing late, stuck or failed but what task 28 meant to fail."""
+    server = prove_server(ctx)
+    deployed = prove_deployment(ctx)
+    worker = prove_worker(ctx) if not ctx.settings.serves else {"serving": ctx.services.state(platform.RUNNER)}
+    if worker.get("serving", "running") != "running":
+        raise TaskFailed(f"The serving process is {worker['serving']}.", where_to_look="logs/worker.log")
+    completed = verify_runs(ctx, handle)
+    troubles = _troubles(ctx, deployed.id)
+    if troubles:
+        raise TaskFailed(
+            f"Not everything is well: {'; '.join(troubles)}.",
+            where_to_look=f"{ctx.settings.server_url}/runs",
+            what_to_do="Look at these runs in the UI and at logs/worker.log.",
+        )
+    return Evidence(
+        f"server, {'serving process' if ctx.settings.serves else 'worker'}, deployment and "
+        f"{len(completed.facts)} runs are well; look next at {ctx.settings.server_url}",
+        {"server": server, "worker": worker, "deployment": deployed.id, "runs": dict(completed.facts)},
+    )
+
+
+def _troubles(ctx: Context, deployment_id: str) -> list[str]:
+    """The deployment's runs that are late or stuck, and this execution's that failed without being meant to."""
+    now = datetime.now(UTC)
+    troubles = [
+        f"{run.name} is {run.state} since {run.expected_start.isoformat()}"
+        for run in prefect_api.runs(deployment_id=deployment_id, types=["SCHEDULED", "PENDING"])
+        if run.expected_start and now - run.expected_start > _LATE_AFTER
+    ]
+    ours = prefect_api.runs(tags=[f"blueprint:{ctx.origin}"])
+    completed = {tag for run in ours if run.type == "COMPLETED" for tag in run.tags}
+    for run in ours:
+        replaced = any(tag in completed for tag in run.tags if tag.count(":") == 2)
+        if run.type not in ("COMPLETED", "SCHEDULED") and ctx.tag(failures.FAILING) not in run.tags and not replaced:
+            troubles.append(f"{run.name} is {run.state}")
+    return troubles

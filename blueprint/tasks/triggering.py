@@ -1,0 +1,128 @@
+"""Triggering a deployment once per case and execution, waiting for the run, and proving what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from blueprint import prefect_api
+from blueprint.facts import Run, Transition
+from blueprint.services.probes import NotReady
+from blueprint.services.waiting import wait_until
+from blueprint.task import Handle, TaskFailed
+from blueprint.tasks.context import Context
+
+ORDER = ("SCHEDULED", "PENDING", "RUNNING", "COMPLETED")
+
+
+@dataclass(frozen=True)
+class Triggered:
+    """A run of this execution, and whether it was made just now."""
+
+    run: Run
+    created: bool
+
+
+def trigger(
+    ctx: Context, case: int | str, parameters: Mapping[str, Any] | None, *, lost: tuple[str, ...] = ("FAILED",)
+) -> Triggered:
+    """Have one flow run for a case of this execution: the one that is there, or a new one.
+
+    The key makes it exactly one, also when the executor is killed between asking and hearing the answer. A run that
+    ended otherwise than it should (the states `lost`, a crash, a cancellation) is not counted, and another is made.
+
+    Raises:
+        prefect_api.Refused: The server does not accept the parameters.
+    """
+    earlier = ctx.runs_of(case)
+    for run in reversed(earlier):
+        if run.type not in (*lost, "CRASHED", "CANCELLED", "CANCELLING"):
+            return Triggered(run, created=False)
+    tag = ctx.tag(case)
+    tags = (tag, f"blueprint:{ctx.origin}")
+    deployed = ctx.require_deployment()
+    made = prefect_api.create_run(deployed.id, parameters, tags=tags, idempotency_key=f"{tag}:{len(earlier)}")
+    return Triggered(made, created=True)
+
+
+def wait_for_end(run: Run, handle: Handle) -> Run:
+    """Wait until a run is final, well or not.
+
+    Raises:
+        TaskFailed: It did not end within the task's deadline.
+    """
+
+    def ended() -> Run:
+        now = require_run(run.id)
+        if not now.is_final:
+            raise NotReady(f"flow run {now.name} is {now.state}")
+        return now
+
+    return wait_until(handle, ended, first=0.1, most=0.5)
+
+
+def require_run(run_id: str) -> Run:
+    """Read a run that must be there.
+
+    Raises:
+        TaskFailed: The server does not know it.
+    """
+    found = prefect_api.run(run_id)
+    if found is None:
+        raise TaskFailed(
+            f"The server no longer knows the flow run {run_id}.",
+            what_to_do="It was deleted; run `python run_blueprint.py --phase 3` for new runs.",
+        )
+    return found
+
+
+def prove_completed(ctx: Context, run: Run) -> dict[str, Any]:
+    """Read a run back: Completed through the right states, with task runs, and its effect there.
+
+    Returns:
+        The facts: id, name, states with times, task runs, and what the configured check found.
+
+    Raises:
+        TaskFailed: Any of it is not so.
+    """
+    where = f"{ctx.settings.server_url}/runs/flow-run/{run.id}"
+    if run.type != "COMPLETED":
+        raise TaskFailed(
+            f"Flow run {run.name} ended {run.state}, not Completed: {run.message or 'no message'}",
+            where_to_look=f"{where} and logs/worker.log",
+            what_to_do="Mend what the run's logs say, then run `python run_blueprint.py --resume`.",
+            facts={"flow_run_id": run.id, "parameters": dict(run.parameters)},
+        )
+    states = prefect_api.transitions(run.id)
+    task_runs = prefect_api.task_runs(run.id)
+    unfinished = [one.name for one in task_runs if one.type != "COMPLETED"]
+    expected = len(ctx.settings.tasks)
+    if unfinished or len(task_runs) < expected:
+        raise TaskFailed(
+            f"Flow run {run.name} has {len(task_runs)} task runs, {len(unfinished)} of them not Completed; "
+            f"expected {expected or 'all'} Completed.",
+            where_to_look=where,
+        )
+    return {
+        "flow_run_id": run.id,
+        "name": run.name,
+        "parameters": dict(run.parameters),
+        "states": [{"state": state.name, "at": state.at.isoformat()} for state in states],
+        "task_runs": {one.name: one.state for one in task_runs},
+        "effect": dict(ctx.effect(run)),
+    }
+
+
+def in_order(states: list[Transition]) -> bool:
+    """Whether the states are Scheduled → Pending → Running → Completed; within a type the names (Late) may vary."""
+    types = [state.type for state in states]
+    return tuple(dict.fromkeys(types)) == ORDER and types == sorted(types, key=ORDER.index)
+
+
+def effect_summary(facts: Mapping[str, Any]) -> str:
+    """What the check found, in a few words for a summary line."""
+    effect = facts.get("effect") or {}
+    if "rows" in effect:
+        return f"{effect['rows']} rows in {effect.get('table', 'the warehouse')}"
+    return ", ".join(f"{key} {value}" for key, value in effect.items()) or "no check configured"

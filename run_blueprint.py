@@ -1,0 +1,22 @@
+#!/usr/bin/env python3
+"""The door: works with nothing installed, and says so in one sentence when Python itself is too old."""
+
+import os
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036  whoever runs this may have any Python
+    sys.stderr.write(
+        "Blueprint needs Python 3.11 or newer, and this is %d.%d. Run it with a newer one.\n"  # noqa: UP031
+        % sys.version_info[:2]
+    )
+    sys.exit(4)
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+
+if __name__ == "__main__":
+    from blueprint.cli import main
+
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # threads of an abandoned task, or of a library, must not hold the prompt back
