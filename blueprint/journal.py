@@ -31,6 +31,7 @@ FORMAT = 1
 
 _CRC = re.compile(rb',"crc":"([0-9a-f]{8})"\}\Z')
 _CRC_BYTES = len(b',"crc":"89abcdef"}')
+_RECORD_BEGINS = b'{"v":'
 _TORN_BYTES_KEPT = 2000
 
 
@@ -93,12 +94,9 @@ class Journal:
                 os.fsync(fd)
                 torn = scan.torn[:_TORN_BYTES_KEPT].decode("ascii", "backslashreplace")
                 journal.append("journal sealed", line=len(scan.records) + 1, bytes=len(scan.torn), torn=torn)
-        except OSError as error:
+        except (OSError, EnvironmentRefused) as error:
             journal.close()
-            raise refused(error, path) from error
-        except EnvironmentRefused:
-            journal.close()
-            raise
+            raise refused(error, path) if isinstance(error, OSError) else error from error
         return journal
 
     def append(self, kind: str, **fields: Any) -> dict[str, Any]:
@@ -194,9 +192,9 @@ def _scan(path: Path) -> _Scan:
         try:
             record = _parsed(line)
         except ValueError as error:
-            if number == len(lines):
-                return _Scan(tuple(records), good_bytes, line)
-            raise JournalDamaged(path, number, str(error)) from error
+            if number < len(lines) or _hides_a_record(line):
+                raise JournalDamaged(path, number, str(error)) from error
+            return _Scan(tuple(records), good_bytes, line)
         if record["v"] != FORMAT:  # a whole record, so never taken for a torn one
             raise EnvironmentRefused(
                 f"The journal {path} was written by another version of this program (line {number}: {record['v']!r}).",
@@ -229,6 +227,17 @@ def _parsed(line: bytes) -> dict[str, Any]:
     record: dict[str, Any] = json.loads(line)
     del record["crc"]
     return record
+
+
+def _hides_a_record(line: bytes) -> bool:
+    """Whether a bad last line ends in a whole record: then the newline before that was lost, which is no torn end."""
+    at = line.find(_RECORD_BEGINS, 1)
+    while at > 0:
+        with contextlib.suppress(ValueError):
+            _parsed(line[at:])
+            return True
+        at = line.find(_RECORD_BEGINS, at + 1)
+    return False
 
 
 def _the_way_on(path: Path) -> str:
