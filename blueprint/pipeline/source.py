@@ -83,15 +83,17 @@ async def _fetch(config: ExtractConfig, items: list[Reading]) -> Readings:
         headers={"Accept": "application/json", "Accept-Encoding": "identity"},
         trust_env=not _is_loopback(url.host),  # no proxy can reach this machine's own loopback
     ) as client:
-        while len(items) < config.batch_size:
+        while True:
             page = await _page(client, url, min(PAGE_LIMIT, config.batch_size - len(items)), cursor, before=len(items))
             pages += 1
             wanted = page.records[: config.batch_size - len(items)]
             _refuse_repeated(wanted, seen_ids, before=len(items))
             items += wanted
             cursor = page.next_cursor
+            if len(items) == config.batch_size:
+                break
             if cursor is None:
-                return Readings(items, pages=pages, exhausted=len(items) < config.batch_size)
+                return Readings(items, pages=pages, exhausted=True)
             if cursor in seen_cursors:
                 raise SourceError(f"The source goes in a circle: page {pages} repeats the cursor of an earlier page.")
             if not page.records:
