@@ -1,0 +1,191 @@
+"""One look at a service over HTTP, bounded in time and size whatever the other side does. Standard library only."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import socket
+import time
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any
+from urllib.parse import urlsplit
+
+MOST_BYTES = 4 * 1024 * 1024
+_READ_BYTES = 64 * 1024
+
+
+class NotReady(Exception):
+    """The thing that is probed is not there yet, or no more; `reason` says in a few words what was found."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Response:
+    """What was answered, whatever the status.
+
+    Attributes:
+        status: The HTTP status; a redirect is not followed.
+        body: The whole body.
+        headers: The headers; names in any case.
+    """
+
+    status: int
+    body: bytes
+    headers: Message
+
+    @property
+    def text(self) -> str:
+        """The body as text; bytes that are no UTF-8 become replacement characters."""
+        return self.body.decode(errors="replace")
+
+    def json(self) -> Any:
+        """The body as JSON values.
+
+        Raises:
+            NotReady: It is no JSON.
+        """
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise NotReady(f"the answer (HTTP {self.status}) is not JSON") from None
+
+
+def get(
+    url: str,
+    *,
+    timeout: float,
+    accept: str | None = None,
+    auth: str | None = None,
+    most_bytes: int = MOST_BYTES,
+) -> Response:
+    """Ask for `url` once; no proxy is used and no redirect followed.
+
+    Args:
+        url: An http or https address.
+        timeout: Seconds for all of it, from connecting to the last byte, also when the bytes drip in one by one.
+            Only the look-up of a host name is not bounded by it; use numeric addresses.
+        accept: The `Accept` header.
+        auth: The whole `Authorization` header, such as `Basic …`.
+        most_bytes: How long the body may be.
+
+    Raises:
+        NotReady: No whole answer: refused, too slow, too long, or not HTTP.
+        ValueError: `url` is not an http or https address.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"not an http or https address: {url}")
+    end = time.monotonic() + timeout
+    connection = _Connection(parts.hostname, parts.port, end, secure=parts.scheme == "https")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    headers = {"Accept": accept or "*/*", "Connection": "close", "User-Agent": "blueprint"}
+    if auth is not None:
+        headers["Authorization"] = auth
+    try:
+        connection.request("GET", path, headers=headers)
+        with connection.getresponse() as response:
+            return Response(response.status, _body(response, most_bytes), response.headers)
+    except TimeoutError:
+        raise NotReady(f"no whole answer within {timeout:g} s") from None
+    except http.client.RemoteDisconnected:
+        raise NotReady("the connection was closed without an answer") from None
+    except http.client.HTTPException as error:
+        raise NotReady(f"the answer is not HTTP ({type(error).__name__})") from error
+    except OSError as error:
+        raise NotReady((error.strerror or str(error)).lower()) from error
+    finally:
+        connection.close()
+
+
+def _body(response: http.client.HTTPResponse, most_bytes: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := response.read(_READ_BYTES):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > most_bytes:
+            raise NotReady(f"the answer is longer than {most_bytes} bytes")
+    if response.length:  # `read(n)` does not complain about a body that ends early
+        raise NotReady(f"the answer ended {response.length} bytes too early")
+    return b"".join(chunks)
+
+
+def _left(end: float) -> float:
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection with one deadline for everything that it does; http.client's timeout is for each packet."""
+
+    def __init__(self, host: str, port: int | None, end: float, *, secure: bool) -> None:
+        super().__init__(host, port or (443 if secure else 80))
+        self.default_port = 443 if secure else 80
+        self._end = end
+        self._secure = secure
+
+    def connect(self) -> None:
+        """Try each address of the host until one takes the connection."""
+        failure: OSError = OSError(f"{self.host} has no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
+            plain = socket.socket(family, kind, protocol)
+            try:
+                plain.settimeout(_left(self._end))
+                plain.connect(address)
+                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.sock = _Bounded(self._encrypted(plain) if self._secure else plain, self._end)
+            except OSError as error:
+                plain.close()
+                failure = error
+            else:
+                return
+        raise failure
+
+    def _encrypted(self, plain: socket.socket) -> socket.socket:
+        import ssl  # here, because a platform on loopback never pays for it
+
+        plain.settimeout(_left(self._end))  # bounds the handshake as a whole
+        return ssl.create_default_context().wrap_socket(plain, server_hostname=self.host)
+
+
+class _Bounded:
+    """What http.client uses of a socket, each step bounded by what is left until the deadline."""
+
+    def __init__(self, connected: socket.socket, end: float) -> None:
+        self._socket = connected
+        self._end = end
+
+    def sendall(self, data: bytes) -> None:
+        self._socket.settimeout(_left(self._end))
+        self._socket.sendall(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self._socket, self._end))
+
+    def close(self) -> None:
+        self._socket.close()  # http.client does so while the body is being read; the reader keeps it open until then
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, connected: socket.socket, end: float) -> None:
+        self._socket = connected
+        self._raw = connected.makefile("rb", buffering=0)
+        self._end = end
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._socket.settimeout(_left(self._end))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
