@@ -328,6 +328,17 @@ class TestDeadlines:
         assert bench.finished(1)["what"] == "It did not end within 0.2 s; it was waiting for: nobody."
         assert bench.finished(1)["seconds"] >= 0.5
 
+    def test_an_abandoned_task_is_told_to_stop_so_that_it_does_no_more_harm(self) -> None:
+        heard = threading.Event()
+
+        def hears_it_late(handle: Handle) -> Evidence:
+            if handle.stopped.wait(20):
+                heard.set()
+            return Evidence("")
+
+        assert Bench({1: ()}, seconds=0.1, grace=0.1).run(hears_it_late) == {1: Status.FAILED}
+        assert heard.wait(2)
+
     def test_a_task_that_returns_within_its_grace_has_proven_what_it_proved(self) -> None:
         bench = Bench({1: ()}, seconds=0.1, grace=5.0)
 
@@ -422,7 +433,7 @@ class TestInterruption:
         self, tmp_path: Path, number: signal.Signals
     ) -> None:
         program = """
-            import signal, sys, threading
+            import os, signal, sys, threading
             from pathlib import Path
             from blueprint.catalog import TaskSpec
             from blueprint.executor import Execution
@@ -435,7 +446,7 @@ class TestInterruption:
             plan = make_plan(specs=tuple(TaskSpec(n, "", 1, (), 60.0, "") for n in (1, 2)))
 
             def hangs(handle):
-                print("at work", flush=True)
+                os.write(1, b"at work\\n")
                 while True:
                     threading.Event().wait()
 

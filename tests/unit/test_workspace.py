@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -127,6 +128,27 @@ def test_refusal_never_names_the_execution_before_as_the_one_at_work(
     assert "the second one" in str(refusal.value)
     assert f"pid {holder.pid}," not in str(refusal.value)
     lock.release()
+
+
+def test_refusal_in_the_instant_in_which_the_lock_is_taken_waits_for_the_new_name(
+    workspace: Workspace, holder: subprocess.Popen[str]
+) -> None:
+    now = workspace.lock.read_text()
+    gone = subprocess.Popen(["true"])
+    gone.wait(timeout=10)
+    workspace.lock.write_text(json.dumps({"pid": gone.pid, "started": "yesterday", "command": "a killed one"}))
+    rewrite = threading.Timer(0.05, workspace.lock.write_text, [now])
+    rewrite.start()
+    with pytest.raises(EnvironmentRefused, match=f"pid {holder.pid},"):
+        ExecutionLock.acquire(workspace, "second")
+    rewrite.join()
+
+
+def test_refusal_works_without_a_name_too(workspace: Workspace, holder: subprocess.Popen[str]) -> None:
+    workspace.lock.write_text("")
+    with pytest.raises(EnvironmentRefused, match="just starting"):
+        ExecutionLock.acquire(workspace, "second")
+    assert holder.poll() is None
 
 
 def test_lock_is_free_after_release_and_a_second_release_harms_nobody(workspace: Workspace) -> None:
