@@ -19,7 +19,7 @@ from blueprint.services.claims import port_held
 from blueprint.services.ending import end_family
 from blueprint.services.finding import NOT_RUNNING, STOPPED, Found, find, find_without_record
 from blueprint.services.identity import ProcessIdentity
-from blueprint.services.launching import launch, reap
+from blueprint.services.launching import launch
 from blueprint.services.marks import Mark, kin, mark_of, marked
 from blueprint.services.ports import holder, is_free
 from blueprint.services.probes import NotReady
@@ -99,7 +99,6 @@ class ServiceManager:
         mark = self._mark(service.name)
         fingerprint = service.fingerprint(self._workspace)
         with self._alone_with(service.name, handle):
-            reap()
             found = self._find(service.name)
             how_found = ""
             if found.record is None:

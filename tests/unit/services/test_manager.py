@@ -370,6 +370,14 @@ def test_ports_that_were_exchanged_in_the_configuration_are_sorted_out(house: Ho
     assert len(house.carriers()) == 2
 
 
+def test_a_port_that_an_earlier_configuration_gave_to_another_service_of_ours_is_freed(house: House) -> None:
+    old = house.service(name="old", port=free_port())
+    pid = house.manager.ensure(old, within(20)).identity.pid
+    started = _afresh(house).ensure(house.service(name="new", port=old.port), within(20))
+    assert not runs(pid)
+    assert house.carriers() == [started.identity.pid]
+
+
 def test_two_services_on_one_port_are_an_error_and_do_not_end_each_other(house: House) -> None:
     one = house.service(name="one")
     first = house.manager.ensure(one, within(20))

@@ -17,7 +17,7 @@ import pytest
 from blueprint.errors import EnvironmentRefused
 from blueprint.services import records
 from blueprint.services.identity import identify
-from blueprint.services.marks import SERVICE_VARIABLE
+from blueprint.services.marks import SERVICE_VARIABLE, Mark, kin
 from blueprint.services.records import ServiceRecord
 from blueprint.task import TaskStopped, within
 from tests.unit.services.helpers import House, eventually, runs
@@ -63,6 +63,16 @@ def test_a_child_that_left_the_group_is_found_also_when_the_service_is_long_gone
     assert [seen.pid for seen in house.manager.strays()] == [stray]
     assert house.manager.stop_all(within(20))
     assert not runs(stray)
+
+
+def test_a_child_without_the_mark_is_known_by_its_session_when_the_service_is_long_gone(house: House) -> None:
+    pid = house.manager.ensure(house.service("child", "bare-deaf-child"), within(20)).identity.pid
+    children = _descendants(pid)
+    assert len(children) == 2
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not runs(pid))
+    house.manager.stop("web", within(20), grace=1)
+    assert not any(map(runs, children))
 
 
 def test_one_that_ignores_sigterm_is_killed_after_the_grace(house: House) -> None:
@@ -149,6 +159,19 @@ def test_a_record_that_names_a_process_of_another_workspace_gives_no_power_over_
     assert house.manager.state("web") == "running"
 
 
+def test_a_record_made_elsewhere_gives_no_power_over_a_process_that_carries_no_mark(
+    house: House, stranger: Start
+) -> None:
+    house.manager.ensure(house.service(), within(20))
+    bystander = stranger()
+    identity = identify(bystander.pid)
+    assert identity is not None
+    records.write(house.folder / "services", replace(_record(house), identity=identity, workspace="elsewhere"))
+    assert house.manager.state("web").startswith("not ours")
+    house.manager.stop("web", within(20))
+    assert runs(bystander.pid)
+
+
 def test_two_checkouts_live_side_by_side(house: House, neighbour: House) -> None:
     ours = house.manager.ensure(house.service(), within(20)).identity
     theirs = neighbour.manager.ensure(neighbour.service(), within(20)).identity
@@ -173,6 +196,8 @@ def test_services_that_another_checkout_started_from_within_ours_are_not_ended_w
     outer = replace(ours, argv=(ours.argv[0], "-c", inner), port=None, ready=nothing, alive=nothing)
     house.manager.ensure(outer, within(20))
     eventually(neighbour.carriers)
+    family = {seen.pid for seen in kin(Mark(house.workspace, "outer"))}
+    assert family == set(house.carriers()), "the inner one is a child of the outer one, and still not of its family"
     house.manager.stop_all(within(20))
     assert house.carriers() == []
     assert len(neighbour.carriers()) == 1
