@@ -20,7 +20,6 @@ from blueprint.errors import EnvironmentRefused
 from blueprint.task import Evidence, Handle, TaskFailed
 from blueprint.workspace import Workspace
 
-
 # What the other installer would meet as well.
 _FINAL = (Cause.NO_ROOM, Cause.HASH, Cause.CONFLICT)
 
@@ -158,6 +157,9 @@ def _install(
         failures.clear()
         account.installer = installer.name
         left = _compare(workspace, pins)
+        if left and not left.packages:  # uv compiles what it has just installed, and only that
+            installers.compile_bytecode(workspace, handle)
+            left = _compare(workspace, pins)
         if not left:
             return
         account.fallbacks.append(f"{name} ended well, but {left}")
@@ -229,7 +231,7 @@ def _evidence(
     by = f", installed by {account.installer}" if account.installer else ""
     after = f" after {account.fallbacks[0]}" if account.fallbacks else ""
     facts = {
-        "lock": path.name,
+        "lock": str(path.relative_to(workspace.root)),
         "lock_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "packages": len(needed),
         "modules_with_bytecode": now.modules,

@@ -15,7 +15,7 @@ from blueprint import child
 from blueprint.bootstrap.environment import base_python, site_packages
 from blueprint.bootstrap.failures import Cause, cause_of, telling_line, without_secrets
 from blueprint.bootstrap.lockfile import Pin
-from blueprint.bootstrap.sources import pip_environment, uv_environment
+from blueprint.bootstrap.sources import pip_environment, uv_arguments, uv_environment
 from blueprint.files import PRIVATE_FILE, refused, write_all
 from blueprint.task import Handle, TaskStopped
 from blueprint.workspace import Workspace
@@ -65,6 +65,7 @@ def uv(workspace: Workspace, handle: Handle, pins: Sequence[Pin]) -> Installer:
         InstallerFailed: There is none to be had.
     """
     environment = uv_environment(os.environ, workspace.venv, workspace.state / "uv-cache")
+    arguments = uv_arguments(os.environ, workspace.venv)
     own = workspace.venv / "bin" / "uv"
     for program in filter(None, (str(own), shutil.which("uv"))):
         version = _version_of([program], environment, handle)
@@ -77,7 +78,7 @@ def uv(workspace: Workspace, handle: Handle, pins: Sequence[Pin]) -> Installer:
             raise InstallerFailed(Cause.OTHER, "the uv that was just installed does not run")
 
     def install(requirements: Path, constraints: Path | None) -> None:
-        argv = [program, "pip", "install", "--python", str(workspace.python), "--compile-bytecode"]
+        argv = [program, "pip", "install", "--python", str(workspace.python), "--compile-bytecode", *arguments]
         argv += ["--require-hashes"] if constraints is None else ["--constraint", str(constraints)]
         _run(workspace, handle, [*argv, "--requirement", str(requirements)], environment)
 

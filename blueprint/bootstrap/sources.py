@@ -1,13 +1,14 @@
 """Where packages come from: what the user configured for pip is passed on to uv, which does not read it.
 
-The user may be behind a proxy or on a mirror and have told pip alone. Everything goes through the environment, never
-through arguments, as addresses may hold passwords.
+The user may be behind a proxy or on a mirror and have told pip alone. Addresses go through the environment, never
+through arguments, as they may hold passwords.
 """
 
 from __future__ import annotations
 
 import configparser
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -17,17 +18,15 @@ from pathlib import Path
 _NOT_FOR_UV = (
     "UV_SYSTEM_PYTHON",
     "UV_PYTHON",
-    "UV_TARGET",
-    "UV_PREFIX",
+    "UV_PROJECT",
+    "UV_WORKING_DIR",
+    "UV_WORKING_DIRECTORY",
     "UV_CONSTRAINT",
     "UV_BUILD_CONSTRAINT",
     "UV_OVERRIDE",
     "UV_EXCLUDE",
     "UV_REQUIRE_HASHES",
     "UV_NO_VERIFY_HASHES",
-    "UV_NO_DEPS",
-    "UV_EXCLUDE_NEWER",
-    "UV_RESOLUTION",
 )
 _NOT_FOR_PIP = (
     "PIP_USER",
@@ -41,7 +40,6 @@ _NOT_FOR_PIP = (
     "PIP_DRY_RUN",
     "PIP_NO_DEPS",
     "PIP_REQUIRE_HASHES",
-    "PIP_UPLOADED_PRIOR_TO",
 )
 _UV_INDEXES = (
     "UV_DEFAULT_INDEX",
@@ -49,7 +47,6 @@ _UV_INDEXES = (
     "UV_INDEX_URL",
     "UV_EXTRA_INDEX_URL",
     "UV_FIND_LINKS",
-    "UV_NO_INDEX",
     "UV_CONFIG_FILE",
 )
 
@@ -84,6 +81,18 @@ def uv_environment(environment: Mapping[str, str], venv: Path, cache_fallback: P
     if not _uv_is_configured(environment):
         kept |= _indexes(pip)
     return kept
+
+
+def uv_arguments(environment: Mapping[str, str], venv: Path) -> list[str]:
+    """What pip is told and uv takes as an argument only: to ask no index, and which packages not to build."""
+    pip = pip_settings(environment, venv)
+    arguments = []
+    if pip.get("no-index", "").lower() in ("1", "true", "yes", "on") and not _uv_is_configured(environment):
+        arguments.append("--no-index")
+    for option in ("only-binary", "no-binary"):
+        for name in re.split(r"[,\s]+", pip.get(option, "")):
+            arguments += [f"--{option}", name] if name else []
+    return arguments
 
 
 def pip_settings(environment: Mapping[str, str], venv: Path) -> dict[str, str]:
@@ -157,8 +166,6 @@ def _indexes(pip: Mapping[str, str]) -> dict[str, str]:
         wanted["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     if pip.get("find-links"):
         wanted["UV_FIND_LINKS"] = ",".join(pip["find-links"].split())
-    if pip.get("no-index", "").lower() in ("1", "true", "yes", "on"):
-        wanted["UV_NO_INDEX"] = "1"
     return wanted
 
 

@@ -1,0 +1,579 @@
+"""The bootstrap with real virtual environments and real installs.
+
+Most of it installs small wheels made on the spot, from a folder and with no index; the project's own lock is
+installed once by uv and once by pip.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blueprint import bootstrap, child
+from blueprint.bootstrap import installers
+from blueprint.bootstrap.environment import base_python, site_packages
+from blueprint.bootstrap.installed import compare, scan
+from blueprint.bootstrap.lockfile import read_lock, select
+from blueprint.errors import EnvironmentRefused
+from blueprint.task import Evidence, TaskFailed, TaskStopped, within
+from blueprint.workspace import Workspace
+from tests.support.wheels import lock_line, make_wheel
+
+REPO = Path(__file__).resolve().parents[2]
+SECONDS = 280
+
+
+def a_workspace(root: Path, lock: str) -> Workspace:
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "requirements.lock").write_text(lock)
+    workspace = Workspace(root)
+    workspace.prepare()
+    return workspace
+
+
+def install(workspace: Workspace, extra: Sequence[str] = ()) -> Evidence:
+    bootstrap.ensure_environment(workspace, within(60))
+    return bootstrap.install(workspace, within(SECONDS), extra=extra)
+
+
+def run_in(workspace: Workspace, code: str) -> str:
+    done = child.run([workspace.python, "-c", code], within(60), cwd=workspace.root)
+    assert done.returncode == 0, done.errors
+    return done.output.strip()
+
+
+def version_in(workspace: Workspace, name: str) -> list[str]:
+    return [each.version for each in scan(site_packages(workspace.venv)).get(name, [])]
+
+
+def packages_in(workspace: Workspace) -> Path:
+    return site_packages(workspace.venv)
+
+
+@pytest.fixture(scope="session")
+def uv_on_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with nothing but uv in it: the one beside this Python, or the one on PATH."""
+    beside = Path(sys.executable).parent / "uv"
+    found = str(beside) if beside.exists() else shutil.which("uv")
+    if found is None:
+        pytest.fail("these tests need uv: it is in requirements.lock")
+    folder = tmp_path_factory.mktemp("only-uv")
+    (folder / "uv").symlink_to(Path(found).resolve())
+    return folder
+
+
+def the_path(*folders: Path) -> str:
+    """A PATH on which no uv is found unless one of `folders` has it."""
+    return os.pathsep.join([*map(str, folders), "/usr/bin", "/bin"])
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of wheels that is all that pip is told of; nothing reaches an index."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # should an installer ask an index after all, it gets nowhere
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def repaired() -> dict[str, Workspace]:
+    """One environment for each installer, made by the first test that needs it."""
+    return {}
+
+
+@pytest.fixture(params=["uv", "pip"])
+def with_installer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, uv_on_path: Path) -> str:
+    monkeypatch.setenv("PATH", the_path(uv_on_path) if request.param == "uv" else the_path())
+    return str(request.param)
+
+
+@pytest.fixture
+def lock(wheels: Path) -> str:
+    """Three packages; the one that reads markers is among them, as in the real lock."""
+    alpha = make_wheel(wheels, "alpha", "1.2.0")
+    make_wheel(wheels, "alpha", "1.1.0")
+    beta = make_wheel(wheels, "beta-tools", "3.0")
+    return lock_line(alpha) + lock_line(beta)
+
+
+class TestInstall:
+    def test_both_installers_leave_exactly_the_locked_set_compiled(
+        self, tmp_path: Path, lock: str, with_installer: str
+    ) -> None:
+        workspace = a_workspace(tmp_path / "work", lock)
+        evidence = install(workspace)
+        assert evidence.changed
+        assert evidence.why == "missing: alpha, beta-tools"
+        assert with_installer in evidence.facts["installer"]
+        assert run_in(workspace, "import alpha, beta_tools; print(alpha.VERSION, beta_tools.VERSION)") == "1.2.0 3.0"
+        assert len(list((packages_in(workspace) / "alpha" / "__pycache__").glob("*.pyc"))) == 2
+        again = install(workspace)
+        assert (again.changed, again.why) == (False, "")
+
+    def test_the_fallback_to_pip_is_told_to_the_user(self, tmp_path: Path, lock: str, with_installer: str) -> None:
+        evidence = install(a_workspace(tmp_path / "work", lock))
+        assert bool(evidence.facts["fallbacks"]) == (with_installer == "pip")
+        assert ("uv failed: uv is neither on PATH nor in the lock" in evidence.summary) == (with_installer == "pip")
+
+    def test_a_uv_that_is_broken_does_not_stop_the_install(
+        self, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        broken = tmp_path / "bin" / "uv"
+        broken.parent.mkdir()
+        broken.write_text(
+            '#!/bin/sh\n[ "$1" = --version ] && echo uv 0.9.9 && exit 0\necho "error: boom" >&2; exit 2\n'
+        )
+        broken.chmod(0o755)
+        monkeypatch.setenv("PATH", the_path(broken.parent))
+        evidence = install(a_workspace(tmp_path / "work", lock))
+        assert "after uv failed: boom" in evidence.summary
+        assert "pip" in evidence.facts["installer"]
+
+    @pytest.mark.usefixtures("with_installer")
+    def test_a_changed_package_is_refused_whatever_the_installer(self, tmp_path: Path, lock: str, wheels: Path) -> None:
+        make_wheel(wheels, "alpha", "1.2.0", modules={"alpha/__init__.py": "import os  # not what was locked\n"})
+        workspace = a_workspace(tmp_path / "work", lock)
+        with pytest.raises(TaskFailed, match="not the one that was locked"):
+            install(workspace)
+        assert version_in(workspace, "alpha") == []
+
+    @pytest.mark.usefixtures("with_installer")
+    def test_packages_of_the_users_own_survive_and_are_reported(self, tmp_path: Path, lock: str, wheels: Path) -> None:
+        workspace = a_workspace(tmp_path / "work", lock)
+        install(workspace)
+        make_wheel(wheels, "gamma", "0.1")
+        assert install(workspace, ["gamma"]).changed
+        shutil.rmtree(packages_in(workspace) / "alpha")
+        evidence = install(workspace)
+        assert evidence.changed
+        assert "gamma" in evidence.facts["beyond_the_lock"]
+        assert version_in(workspace, "gamma") == ["0.1"]
+
+    @pytest.mark.usefixtures("with_installer")
+    def test_a_secret_in_the_index_address_is_nowhere_to_be_read(
+        self, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("PIP_NO_INDEX")
+        monkeypatch.delenv("PIP_FIND_LINKS")
+        monkeypatch.setenv("PIP_INDEX_URL", "http://someone:planted-secret@127.0.0.1:9/simple")
+        monkeypatch.setenv("PIP_RETRIES", "1")
+        monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+        workspace = a_workspace(tmp_path / "work", lock)
+        with pytest.raises(EnvironmentRefused, match="no package index was reached") as refusal:
+            install(workspace)
+        assert "planted-secret" not in str(refusal.value)
+        written = [path for folder in (workspace.logs, workspace.state) for path in folder.rglob("*") if path.is_file()]
+        for path in written:
+            assert b"planted-secret" not in path.read_bytes(), path
+        assert stat.S_IMODE(installers.log_file(workspace).stat().st_mode) == 0o600
+
+
+class TestRepair:
+    """Each test breaks the same environment and leaves it repaired."""
+
+    @pytest.fixture
+    def workspace(
+        self, tmp_path_factory: pytest.TempPathFactory, lock: str, with_installer: str, repaired: dict[str, Workspace]
+    ) -> Workspace:
+        if with_installer not in repaired:
+            repaired[with_installer] = a_workspace(tmp_path_factory.mktemp("repair") / "work", lock)
+        assert install(repaired[with_installer]).facts["packages"] == 2
+        return repaired[with_installer]
+
+    def see_repaired(self, workspace: Workspace, why: str) -> None:
+        evidence = install(workspace)
+        assert evidence.changed
+        assert re.search(why, evidence.why), evidence.why
+        assert run_in(workspace, "import alpha.part, beta_tools; print(alpha.VERSION)") == "1.2.0"
+        assert version_in(workspace, "alpha") == ["1.2.0"]
+        assert not install(workspace).changed
+
+    def test_another_version_is_brought_back(self, workspace: Workspace, wheels: Path, tmp_path: Path) -> None:
+        other = a_workspace(tmp_path / "other", lock_line(wheels / "alpha-1.1.0-py3-none-any.whl"))
+        install(other)
+        for name in ("alpha", "alpha-1.2.0.dist-info"):
+            shutil.rmtree(packages_in(workspace) / name)
+        for name in ("alpha", "alpha-1.1.0.dist-info"):
+            shutil.copytree(packages_in(other) / name, packages_in(workspace) / name)
+        self.see_repaired(workspace, r"alpha is 1\.1\.0 instead of 1\.2\.0")
+
+    def test_a_missing_module_is_noticed(self, workspace: Workspace) -> None:
+        (packages_in(workspace) / "alpha" / "part.py").unlink()
+        self.see_repaired(workspace, r"alpha is damaged \(alpha/part\.py is missing\)")
+
+    def test_a_cut_off_module_is_noticed(self, workspace: Workspace) -> None:
+        module = packages_in(workspace) / "alpha" / "__init__.py"
+        module.unlink()  # uv shares the file with its cache: never write into it
+        module.write_text("VERS")
+        self.see_repaired(workspace, r"alpha is damaged \(alpha/__init__\.py has 4 bytes")
+
+    def test_a_package_without_its_record_is_noticed(self, workspace: Workspace) -> None:
+        (packages_in(workspace) / "alpha-1.2.0.dist-info" / "RECORD").unlink()
+        self.see_repaired(workspace, r"alpha is damaged \(it has no RECORD")
+
+    def test_a_leftover_of_a_broken_upgrade_is_noticed(self, workspace: Workspace) -> None:
+        info = packages_in(workspace) / "alpha-1.2.0.dist-info"
+        shutil.copytree(info, info.with_name("alpha-1.0.dist-info"))
+        self.see_repaired(workspace, "alpha is there twice")
+
+    def test_missing_bytecode_is_compiled_again_without_an_installer(self, workspace: Workspace) -> None:
+        shutil.rmtree(packages_in(workspace) / "alpha" / "__pycache__")
+        evidence = install(workspace)
+        assert (evidence.changed, evidence.facts["installer"]) == (True, "compileall")
+        assert evidence.why == "2 of 4 modules have no bytecode"
+        assert not install(workspace).changed
+
+    def test_bytecode_of_another_source_is_not_taken_for_compiled(self, workspace: Workspace) -> None:
+        os.utime(packages_in(workspace) / "alpha" / "__init__.py", (1_000_000_000, 1_000_000_000))
+        assert "no bytecode" in (bootstrap.installation_problem(workspace) or "")
+        assert install(workspace).changed
+        assert bootstrap.installation_problem(workspace) is None
+
+
+class TestExtras:
+    @pytest.fixture
+    def workspace(self, tmp_path: Path, lock: str, with_installer: str) -> Workspace:
+        workspace = a_workspace(tmp_path / "work", lock)
+        assert with_installer in install(workspace).facts["installer"]
+        return workspace
+
+    def test_an_extra_requirement_and_what_it_needs_are_installed_once(
+        self, workspace: Workspace, wheels: Path
+    ) -> None:
+        make_wheel(wheels, "gamma", "2.0", requires=["delta>=1", "alpha>=1"])
+        make_wheel(wheels, "delta", "1.5")
+        first = install(workspace, ["gamma>=2"])
+        assert (first.changed, first.why) == (True, "extra requirements missing: gamma>=2")
+        assert version_in(workspace, "delta") == ["1.5"]
+        assert not install(workspace, ["gamma>=2"]).changed
+
+    def test_what_an_extra_needs_is_brought_back(self, workspace: Workspace, wheels: Path) -> None:
+        make_wheel(wheels, "gamma", "2.0", requires=["delta>=1"])
+        make_wheel(wheels, "delta", "1.5")
+        install(workspace, ["gamma"])
+        shutil.rmtree(packages_in(workspace) / "delta-1.5.dist-info")
+        assert install(workspace, ["gamma"]).changed
+        assert version_in(workspace, "delta") == ["1.5"]
+
+    def test_another_version_of_a_locked_package_is_refused_by_name(self, workspace: Workspace) -> None:
+        with pytest.raises(TaskFailed, match=r"`alpha<1\.2` cannot be had together with alpha==1\.2\.0"):
+            install(workspace, ["alpha<1.2"])
+        assert version_in(workspace, "alpha") == ["1.2.0"]
+
+    def test_a_conflict_further_down_names_both_sides(self, workspace: Workspace, wheels: Path) -> None:
+        make_wheel(wheels, "gamma", "2.0", requires=["delta"])
+        make_wheel(wheels, "delta", "1.5", requires=["alpha<1.2"])
+        with pytest.raises(TaskFailed, match=r"`gamma` cannot be had together with alpha==1\.2\.0") as failure:
+            install(workspace, ["gamma"])
+        assert "delta" in failure.value.what
+        assert failure.value.facts["conflicts_with"] == ["alpha==1.2.0"]
+        assert version_in(workspace, "gamma") == []
+
+    def test_a_misspelt_requirement_is_called_so(self, workspace: Workspace) -> None:
+        with pytest.raises(TaskFailed, match=r"No package fits the extra requirements \(gamam\)"):
+            install(workspace, ["gamam"])
+
+
+class TestInterruption:
+    @pytest.mark.usefixtures("with_installer")
+    def test_an_install_killed_in_the_middle_is_finished_by_the_next(self, tmp_path: Path, wheels: Path) -> None:
+        many = {f"big/m{number}.py": f"VALUE = {number}\n" * 50 for number in range(600)}
+        lock = lock_line(make_wheel(wheels, "big", "1.0", modules=many)) + lock_line(
+            make_wheel(wheels, "alpha", "1.2.0")
+        )
+        workspace = a_workspace(tmp_path / "work", lock)
+        bootstrap.ensure_environment(workspace, within(60))
+        code = (
+            "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
+            "from blueprint import bootstrap; from blueprint.task import within\n"
+            "from blueprint.workspace import Workspace\n"
+            "bootstrap.install(Workspace(Path(sys.argv[2])), within(100))\n"
+        )
+        argv = [sys.executable, "-c", code, str(REPO), str(workspace.root)]
+        process = subprocess.Popen(argv, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        moment = threading.Event()
+        while process.poll() is None and not any((packages_in(workspace) / "big").glob("m*.py")):
+            moment.wait(0.002)
+        assert process.poll() is None, process.communicate()
+        _kill_with_children(process)
+        assert bootstrap.installation_problem(workspace)
+        assert install(workspace).changed
+        assert run_in(workspace, "import big.m599, alpha; print(big.m599.VALUE)") == "599"
+
+    def test_an_interrupt_ends_the_installer_within_a_second(
+        self, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        slow = tmp_path / "bin" / "uv"
+        slow.parent.mkdir()
+        slow.write_text('#!/bin/sh\n[ "$1" = --version ] && echo uv 0.9.9 && exit 0\nexec sleep 60\n')
+        slow.chmod(0o755)
+        monkeypatch.setenv("PATH", the_path(slow.parent))
+        workspace = a_workspace(tmp_path / "work", lock)
+        bootstrap.ensure_environment(workspace, within(60))
+        handle = within(60)
+        threading.Timer(0.5, handle.stopped.set).start()
+        began = time.monotonic()
+        with pytest.raises(TaskStopped):
+            bootstrap.install(workspace, handle)
+        assert time.monotonic() - began < 2
+
+
+def _kill_with_children(process: subprocess.Popen[bytes]) -> None:
+    import psutil
+
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for member in family:
+        member.send_signal(signal.SIGKILL)
+    psutil.wait_procs(family, timeout=5)
+    process.communicate()
+
+
+@pytest.fixture(scope="module")
+def stock_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real interpreter as stock Debian has it: the whole standard library but `ensurepip`, and no pip."""
+    prefix = tmp_path_factory.mktemp("stock")
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    library = prefix / "lib" / version
+    library.mkdir(parents=True)
+    (prefix / "bin").mkdir()
+    python = prefix / "bin" / version
+    shutil.copy2(Path(base_python()).resolve(), python)
+    for entry in Path(os.__file__).parent.iterdir():
+        if entry.name not in ("ensurepip", "site-packages", "dist-packages", "sitecustomize.py"):
+            (library / entry.name).symlink_to(entry)
+    (library / "site-packages").mkdir()
+    return python
+
+
+class TestStockDebian:
+    """The door's Python has no ensurepip: what `python -m venv` needs is not there."""
+
+    DOOR = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from blueprint import bootstrap
+from blueprint.errors import BlueprintError
+from blueprint.task import within
+from blueprint.workspace import Workspace
+workspace = Workspace(Path(sys.argv[2]))
+try:
+    made = bootstrap.ensure_environment(workspace, within(60))
+    evidence = bootstrap.install(workspace, within(200))
+except BlueprintError as error:
+    print(json.dumps({"what": error.what, "what_to_do": error.what_to_do}))
+else:
+    print(json.dumps({"why": made.why, "base": made.facts["base"], "installer": evidence.facts["installer"]}))
+"""
+
+    def door(self, python: Path, workspace: Workspace) -> dict[str, str]:
+        done = child.run([python, "-I", "-c", self.DOOR, REPO, workspace.root], within(250))
+        assert done.returncode == 0, done.errors
+        return {str(key): str(value) for key, value in json.loads(done.output).items()}
+
+    def test_the_simulation_is_what_debian_is(self, stock_python: Path, tmp_path: Path) -> None:
+        done = child.run([stock_python, "-m", "venv", tmp_path / "v"], within(60))
+        assert done.returncode != 0
+        assert "ensurepip" in done.output + done.errors
+
+    def test_with_uv_on_path_nothing_is_missed(
+        self, stock_python: Path, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch, uv_on_path: Path
+    ) -> None:
+        monkeypatch.setenv("PATH", the_path(uv_on_path))
+        workspace = a_workspace(tmp_path / "work", lock)
+        answer = self.door(stock_python, workspace)
+        assert (answer["why"], answer["base"]) == ("there is no .venv", str(stock_python.parents[1]))
+        assert run_in(workspace, "import alpha; print(alpha.VERSION)") == "1.2.0"
+
+    def test_with_the_systems_pip_nothing_is_missed(
+        self, stock_python: Path, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        systems = stock_python.parents[1] / "lib" / stock_python.name / "site-packages" / "pip"
+        import pip
+
+        systems.symlink_to(Path(pip.__file__).parent)
+        monkeypatch.setenv("PATH", the_path())
+        try:
+            workspace = a_workspace(tmp_path / "work", lock)
+            answer = self.door(stock_python, workspace)
+        finally:
+            systems.unlink()
+        assert answer["installer"].endswith(f"({stock_python})")
+        assert run_in(workspace, "import alpha; print(alpha.VERSION)") == "1.2.0"
+
+    def test_with_neither_the_user_is_told_what_to_install(
+        self, stock_python: Path, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PATH", the_path())
+        answer = self.door(stock_python, a_workspace(tmp_path / "work", lock))
+        assert answer["what"] == "There is no uv, no pip and no ensurepip on this machine."
+        assert f"apt-get install {stock_python.name}-venv" in answer["what_to_do"]
+
+    def test_without_the_venv_module_uv_makes_the_environment(
+        self, stock_python: Path, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch, uv_on_path: Path
+    ) -> None:
+        module = stock_python.parents[1] / "lib" / stock_python.name / "venv"
+        target = module.readlink()
+        module.unlink()
+        try:
+            monkeypatch.setenv("PATH", the_path(uv_on_path))
+            workspace = a_workspace(tmp_path / "work", lock)
+            assert "uv" in self.door(stock_python, workspace)["installer"]
+            monkeypatch.setenv("PATH", the_path())
+            refused = self.door(stock_python, a_workspace(tmp_path / "other", lock))
+            assert "No module named venv" in refused["what"]
+            assert "apt-get install" in refused["what_to_do"]
+        finally:
+            module.symlink_to(target)
+
+
+class TestUnfriendlyMachines:
+    def test_a_home_that_cannot_be_written_does_not_stop_the_install(
+        self, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch, with_installer: str
+    ) -> None:
+        monkeypatch.setenv("HOME", "/proc/nobody")  # not even root can make folders there
+        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        workspace = a_workspace(tmp_path / "work", lock)
+        assert with_installer in install(workspace).facts["installer"]
+        assert (workspace.state / "uv-cache").is_dir() == (with_installer == "uv")
+
+    def test_a_folder_with_spaces_and_umlauts_works_in_a_c_locale(
+        self, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch, with_installer: str
+    ) -> None:
+        monkeypatch.setenv("LC_ALL", "C")
+        assert with_installer in install(a_workspace(tmp_path / "Größe der Welt", lock)).facts["installer"]
+
+    def test_variables_that_send_packages_elsewhere_do_not(
+        self, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch, with_installer: str
+    ) -> None:
+        elsewhere = str(tmp_path / "elsewhere")
+        for name in ("PIP_TARGET", "PIP_PREFIX", "UV_TARGET", "PYTHONUSERBASE"):
+            monkeypatch.setenv(name, elsewhere)
+        for name in ("PIP_USER", "PIP_DRY_RUN", "UV_SYSTEM_PYTHON", "PIP_NO_DEPS"):
+            monkeypatch.setenv(name, "1")
+        constraint = tmp_path / "constraint.txt"
+        constraint.write_text("alpha==1.1.0\n")
+        monkeypatch.setenv("PIP_CONSTRAINT", str(constraint))
+        monkeypatch.setenv("UV_CONSTRAINT", str(constraint))
+        assert with_installer in install(a_workspace(tmp_path / "work", lock)).facts["installer"]
+        assert not Path(elsewhere).exists()
+
+
+DOOR_OF_TWO_STAGES = """
+import json, os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from blueprint import bootstrap
+from blueprint.task import within
+from blueprint.workspace import Workspace
+workspace = Workspace(Path(__file__).parent)
+given = bootstrap.handover()
+if not bootstrap.inside(workspace):
+    made = bootstrap.ensure_environment(workspace, within(60))
+    bootstrap.reexec(workspace, sys.argv[1:], {"pid": str(os.getpid()), "why": made.why})
+bootstrap.verify_activation(workspace, within(10))
+evidence = bootstrap.install(workspace, within(280))
+print(json.dumps({"given": given, "pid": os.getpid(), "summary": evidence.summary, "why": evidence.why,
+                  "facts": evidence.facts}))
+"""
+
+
+@dataclass(frozen=True)
+class FirstRun:
+    """What the two stages said."""
+
+    workspace: Workspace
+    given: dict[str, str]
+    pid: int
+    summary: str
+    why: str
+    facts: dict[str, Any]
+
+
+class TestTheProjectsOwnLock:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def fetched(cls, tmp_path_factory: pytest.TempPathFactory) -> FirstRun:
+        """The real lock, from the Python below, in two stages, with no uv on PATH: it is fetched by its hash first."""
+        workspace = a_workspace(tmp_path_factory.mktemp("own"), (REPO / "requirements.lock").read_text())
+        door = workspace.root / "run_blueprint.py"
+        door.write_text(DOOR_OF_TWO_STAGES)
+        environment = {**os.environ, "PATH": the_path()}
+        for name in ("VIRTUAL_ENV", "PYTHONPATH"):
+            environment.pop(name, None)
+        done = child.run([base_python(), door, REPO], within(SECONDS), env=environment)
+        assert done.returncode == 0, done.errors
+        return FirstRun(workspace=workspace, **json.loads(done.output))
+
+    def test_the_execution_goes_on_in_the_environment_as_the_same_process(self, fetched: FirstRun) -> None:
+        assert fetched.given == {"pid": str(fetched.pid), "why": "there is no .venv"}
+
+    def test_uv_is_fetched_and_the_whole_set_installed(self, fetched: FirstRun) -> None:
+        workspace = fetched.workspace
+        assert (fetched.facts["fallbacks"], fetched.why[:8]) == ([], "missing:")
+        assert fetched.summary.startswith(f"{fetched.facts['packages']} packages as locked, Prefect ")
+        assert fetched.facts["installer"].endswith(f"({workspace.venv / 'bin' / 'uv'})")
+        assert fetched.facts["beyond_the_lock"] == []
+        pins = select(read_lock(workspace.root / "requirements.lock"))
+        assert {pin.name for pin in pins} == scan(packages_in(workspace)).keys()
+        assert run_in(workspace, "import prefect; print(prefect.__version__)") == fetched.facts["versions"]["prefect"]
+
+    def test_nothing_is_missing_that_a_package_asks_for(self, fetched: FirstRun) -> None:
+        workspace = fetched.workspace
+        done = child.run([workspace.python, "-m", "pip", "check"], within(100))
+        assert (done.returncode, done.output.strip()) == (0, "No broken requirements found.")
+
+    def test_every_module_has_its_bytecode(self, fetched: FirstRun) -> None:
+        workspace = fetched.workspace
+        without = [
+            path
+            for path in packages_in(workspace).rglob("*.py")
+            if not list((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"))
+        ]
+        assert without == []
+        assert fetched.facts["modules_with_bytecode"] > 4000
+
+    def test_a_second_look_changes_nothing_and_starts_no_installer(
+        self, fetched: FirstRun, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workspace = fetched.workspace
+        before = installers.log_file(workspace).read_text()
+        monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9")
+        assert not install(workspace).changed
+        assert installers.log_file(workspace).read_text() == before
+
+    def test_plain_pip_of_the_systems_age_installs_the_same_set(self, tmp_path: Path) -> None:
+        """The pip that comes with Python 3.11 is years older than the lock's: it must read the lock and its hashes."""
+        workspace = a_workspace(tmp_path / "work", (REPO / "requirements.lock").read_text())
+        bootstrap.ensure_environment(workspace, within(60))
+        assert child.run([workspace.python, "-m", "ensurepip"], within(60)).returncode == 0
+        installer = installers.pip(workspace, within(60))
+        assert int(re.match(r"pip (\d+)", installer.name)[1]) < 26  # type: ignore[index]
+        installer.install(workspace.root / "requirements.lock", None)
+        pins = select(read_lock(workspace.root / "requirements.lock"))
+        assert str(compare(pins, packages_in(workspace))) == ""
