@@ -264,7 +264,7 @@ def task_run_transitions(task_run_id: str) -> list[Transition]:
 def schedule_between(deployment_id: str, start: datetime, end: datetime) -> None:
     """Have the server make the scheduled runs of a stretch of time now, which it otherwise does when they come near."""
     with _asking("schedule the coming runs"):
-        body = {"start_time": start.isoformat(), "end_time": end.isoformat(), "min_runs": 1, "max_runs": 20}
+        body = {"start_time": start.isoformat(), "end_time": end.isoformat(), "min_runs": 20, "max_runs": 20}
         _client()._client.post(f"/deployments/{deployment_id}/schedule", json=body).raise_for_status()
 
 

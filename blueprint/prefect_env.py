@@ -6,6 +6,7 @@ The user's own PREFECT_… variables are taken out first, so a shell that points
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -34,6 +35,8 @@ def client(settings: Settings, workspace: Workspace) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PIPELINE_WAREHOUSE_DIR": str(workspace.warehouse),
+        # Part of what a service is started with, so that one that runs older packages is restarted.
+        "_BLUEPRINT_LOCK": hashlib.sha256((workspace.root / "requirements.lock").read_bytes()).hexdigest(),
     }
     if settings.api_auth_string:
         variables["PREFECT_API_AUTH_STRING"] = settings.api_auth_string.get_secret_value()

@@ -78,7 +78,7 @@ class Lines:
             patience = _WAITING_FIRST_SECONDS if text != told else _WAITING_AGAIN_SECONDS
             if spent >= _WAITING_FIRST_SECONDS and now - last >= patience:
                 self._told[number] = (now, text)
-                self.line(f"[{number:02}/30] …         {spent:5.1f} s  {BY_NUMBER[number].title}: waiting for {text}")
+                self.line(f"[{number:02}/30] …         {spent:5.1f} s  {BY_NUMBER[number].title}: waiting: {text}")
 
     def flush(self) -> None:
         """Write what is held back: nothing more is coming before it."""
