@@ -26,13 +26,17 @@ _TEXTS = frozenset(
 )
 
 
-def load(root: Path, environment: Mapping[str, str], arguments: Iterable[str] = ()) -> Settings:
+def load(
+    root: Path, environment: Mapping[str, str], arguments: Iterable[str] = (), remembered: Iterable[str] = ()
+) -> Settings:
     """Read the settings.
 
     Args:
         root: The folder whose pyproject.toml is read.
         environment: Variables named BLUEPRINT_<KEY> override the file; tables and lists are given as JSON.
         arguments: `key=value` from the command line; override both.
+        remembered: What the last execution's command line gave: it stays until something newer than the file says
+            otherwise, so that `verify` or `--resume` mean the platform that was set up.
 
     Raises:
         UsageError: An unknown key or a value that is not accepted, with its source and what is accepted.
@@ -41,6 +45,7 @@ def load(root: Path, environment: Mapping[str, str], arguments: Iterable[str] = 
     sources: dict[str, str] = {}
     for found, source in (
         (_from_file(root / "pyproject.toml"), "pyproject.toml [tool.blueprint]"),
+        (_from_arguments(remembered), "command line of the last execution"),
         (_from_environment(environment), "environment"),
         (_from_arguments(arguments), "command line"),
     ):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blueprint.facts import Deployment
+from blueprint.platform import SETTINGS_VARIABLE
 from blueprint.settings import RetryPolicy, Settings, TaskExpectation
 from blueprint.task import TaskFailed
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from prefect.schedules import Schedule
 
 MADE_BY = "Made by Blueprint."
-SETTINGS_VARIABLE = "_BLUEPRINT_SETTINGS"  # how the serving process gets its settings; no secret is among them
 
 
 @dataclass(frozen=True)

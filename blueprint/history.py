@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from blueprint import journal
 from blueprint.task import Status
 
 
@@ -60,6 +62,7 @@ class ExecutionRecord:
         status: `passed`, `failed` or `interrupted`; None if it never came to its end, which is an interruption too.
         exit_code: None if it never came to its end.
         pid: The process that began it.
+        settings: `key=value` for each setting that its command line gave, or that it took over from the one before.
     """
 
     id: str
@@ -72,6 +75,7 @@ class ExecutionRecord:
     status: str | None = None
     exit_code: int | None = None
     pid: int = 0
+    settings: tuple[str, ...] = ()
 
     @property
     def interrupted(self) -> bool:
@@ -81,6 +85,16 @@ class ExecutionRecord:
     def passed(self, number: int) -> bool:
         """Whether this execution proved the task."""
         return number in self.tasks and self.tasks[number].status.passed
+
+
+def last_execution(path: Path) -> ExecutionRecord | None:
+    """The execution that was started last, None if there was none.
+
+    Raises:
+        JournalDamaged: The journal cannot be read.
+    """
+    known = executions(journal.read(path)) if path.exists() else []
+    return known[-1] if known else None
 
 
 def executions(records: Iterable[Mapping[str, Any]]) -> list[ExecutionRecord]:
@@ -119,6 +133,7 @@ def _started(record: Mapping[str, Any], tasks: Mapping[int, TaskRecord]) -> Exec
         plan={int(number): mode for number, mode in record.get("plan", {}).items()},
         tasks=tasks,
         pid=record.get("pid", 0),
+        settings=tuple(record.get("settings", ())),
     )
 
 

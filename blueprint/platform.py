@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from blueprint import prefect_env
-from blueprint.deployment import SETTINGS_VARIABLE
 from blueprint.services import probes
 from blueprint.services.probes import NotReady
 from blueprint.services.service import Service
 from blueprint.settings import SECRETS, Settings
 from blueprint.workspace import Workspace
 
+SETTINGS_VARIABLE = "_BLUEPRINT_SETTINGS"  # how the serving process gets its settings; no secret is among them
 SERVER, WORKER, RUNNER, SOURCE = "server", "worker", "runner", "source"
 PROBE_SECONDS = 3.0
 
@@ -34,7 +34,10 @@ def worker_name(workspace: Workspace) -> str:
 
 def _answers(url: str) -> Callable[[], None]:
     def probe() -> None:
-        answer = probes.get(url, timeout=PROBE_SECONDS)
+        try:
+            answer = probes.get(url, timeout=PROBE_SECONDS)
+        except NotReady as error:
+            raise NotReady(f"{url}: {error.reason}") from None
         if answer.status != 200:
             raise NotReady(f"{url} answers {answer.status}")
 

@@ -61,6 +61,7 @@ def get(
     timeout: float,
     accept: str | None = None,
     auth: str | None = None,
+    query: Any = None,
     most_bytes: int = MOST_BYTES,
 ) -> Response:
     """Ask for `url` once; no proxy is used and no redirect followed.
@@ -71,6 +72,7 @@ def get(
             Only the look-up of a host name is not bounded by it; use numeric addresses.
         accept: The `Accept` header.
         auth: The whole `Authorization` header, such as `Basic …`.
+        query: JSON values to send as the body; the request is a POST then, as Prefect's queries are.
         most_bytes: How long the body may be.
 
     Raises:
@@ -87,7 +89,11 @@ def get(
     if auth is not None:
         headers["Authorization"] = auth
     try:
-        connection.request("GET", path, headers=headers)
+        if query is None:
+            connection.request("GET", path, headers=headers)
+        else:
+            headers["Content-Type"] = "application/json"
+            connection.request("POST", path, body=json.dumps(query).encode(), headers=headers)
         with connection.getresponse() as response:
             return Response(response.status, _body(response, most_bytes), response.headers)
     except TimeoutError:

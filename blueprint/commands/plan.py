@@ -1,0 +1,87 @@
+"""`plan`: the 30 tasks, what each needs and proves, and what a run would do now. Touches nothing, needs no Prefect."""
+
+from __future__ import annotations
+
+import os
+
+from blueprint import bootstrap
+from blueprint.catalog import PHASES
+from blueprint.errors import ExitCode
+from blueprint.options import Options
+from blueprint.plan import Mode, Plan, PlannedTask
+from blueprint.session import plan_for, remembered
+from blueprint.workspace import Workspace
+
+_PROVES_ONLY = "would run"
+
+
+def run(options: Options, workspace: Workspace) -> int:
+    """Print the plan that the same arguments without `plan` would carry out."""
+    ready = not bootstrap.environment_problem(workspace)
+    if ready and not bootstrap.inside(workspace):
+        bootstrap.reexec(workspace, options.argv, {})
+    bootstrap.handover()
+    plan = plan_for(options, workspace)
+    found = _found(options, workspace) if ready else _nothing_found(workspace)
+    _show(plan, found)
+    return int(ExitCode.PROVEN)
+
+
+def _nothing_found(workspace: Workspace) -> dict[int, str]:
+    """Without an environment: it would be made, and what is beyond it cannot be seen yet."""
+    found = dict.fromkeys(range(5, 31), "unknown")
+    return found | {
+        1: _PROVES_ONLY,
+        2: f"would run ({bootstrap.environment_problem(workspace)})",
+        3: _PROVES_ONLY,
+        4: _PROVES_ONLY,
+    }
+
+
+def _found(options: Options, workspace: Workspace) -> dict[int, str]:
+    """What can be seen of each task's effect: there (`would skip`), not there, or only to be proven by running it."""
+    found = {2: "would skip (it is healthy)"}
+    problem = bootstrap.installation_problem(workspace)
+    if problem:
+        return dict.fromkeys(range(5, 31), "unknown") | found | {4: f"would run ({problem})"}
+    found[4] = "would skip (it equals the lock)"
+
+    from blueprint import configuration, health, prefect_env
+
+    settings = configuration.load(workspace.root, os.environ, options.settings, remembered(workspace))
+    toml = workspace.root / "prefect.toml"
+    same = toml.is_file() and toml.read_text(encoding="utf-8") == prefect_env.prefect_toml(settings, workspace)
+    found[6] = "would skip (prefect.toml says so)" if same else "would run (prefect.toml does not say so)"
+    checks = {check.name: check for check in health.look(settings, workspace)}
+    for number, name in ((8, "server"), (13, "worker"), (15, "deployment")):
+        check = checks.get(name)
+        if check is None:
+            found[number] = "would skip (flow.serve needs no worker)"
+        elif number == 15 and not checks["server"].ok:
+            found[number] = "unknown (the server is down)"
+        else:
+            found[number] = f"would {'skip' if check.ok else 'run'} ({check.detail})"
+    return found
+
+
+def _show(plan: Plan, found: dict[int, str]) -> None:
+    phase = 0
+    for task in plan.tasks:
+        if task.spec.phase != phase:
+            phase = task.spec.phase
+            print(f"Phase {phase}: {PHASES[phase]}")
+        for line in _lines(task, found):
+            print(line)
+    count = len(plan.planned)
+    print(f"{count} of {len(plan.tasks)} tasks: {len(plan.to_run)} to run, {count - len(plan.to_run)} to check first.")
+
+
+def _lines(task: PlannedTask, found: dict[int, str]) -> list[str]:
+    spec = task.spec
+    now = "would skip" if task.mode is Mode.NOT_NEEDED else found.get(spec.number, _PROVES_ONLY)
+    needs = ", ".join(map(str, spec.needs)) or "nothing"
+    mode = task.mode.value if task.mode is Mode.RUN else f"{task.mode.value}: {task.reason}"
+    return [
+        f"{spec.number:>3}  {spec.title:<44} {now}",
+        f"     {mode}; needs {needs}; proves: {spec.proof}",
+    ]

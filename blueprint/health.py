@@ -1,0 +1,116 @@
+"""The quick look at the platform that `verify` and `plan` take: a few requests side by side, without Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from blueprint import platform
+from blueprint.services import claims, probes
+from blueprint.services.manager import ServiceManager
+from blueprint.services.marks import Mark
+from blueprint.services.probes import NotReady
+from blueprint.settings import Settings
+from blueprint.workspace import Workspace
+
+_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def look(settings: Settings, workspace: Workspace) -> list[Check]:
+    """Server, worker (or serving process), UI and deployment; within a few seconds whatever hangs."""
+    seen = _Platform(settings, workspace, ServiceManager(workspace.services, workspace.identity()))
+    checks: dict[str, Callable[[], str]] = {
+        "server": seen.server,
+        "serving process" if settings.serves else "worker": seen.runner if settings.serves else seen.worker,
+        "UI": seen.ui,
+        "deployment": seen.deployment,
+    }
+    with ThreadPoolExecutor(len(checks)) as pool:
+        return list(pool.map(_check, checks, checks.values()))
+
+
+def _check(name: str, probe: Callable[[], str]) -> Check:
+    from blueprint.errors import BlueprintError
+
+    try:
+        return Check(name, True, probe())
+    except (NotReady, BlueprintError) as error:
+        return Check(name, False, str(error))
+
+
+@dataclass(frozen=True)
+class _Platform:
+    settings: Settings
+    workspace: Workspace
+    services: ServiceManager
+
+    def _get(self, url: str, *, accept: str | None = None, query: Any = None) -> probes.Response:
+        auth = platform.authorization(self.settings)
+        try:
+            answer = probes.get(url, timeout=_SECONDS, accept=accept, auth=auth, query=query)
+        except NotReady as error:
+            raise NotReady(f"{url}: {error.reason}") from None
+        if answer.status != 200:
+            raise NotReady(f"{url} answers {answer.status}")
+        return answer
+
+    def _process(self, name: str) -> int:
+        record = self.services.record(name)
+        state = self.services.state(name)
+        if record is None or state != "running":
+            raise NotReady(state)
+        return record.identity.pid
+
+    def server(self) -> str:
+        pid = self._process(platform.SERVER)
+        service = platform.server(self.settings, self.workspace)
+        record = self.services.record(platform.SERVER)
+        self._get(f"{self.settings.api_url}/ready")
+        if record is not None:
+            claims.check_listener(service, Mark(self.workspace.identity(), platform.SERVER), record.identity)
+        version = self._get(f"{self.settings.api_url}/admin/version").json()
+        return f"ready at {self.settings.server_url}, version {version}, pid {pid}"
+
+    def worker(self) -> str:
+        pid = self._process(platform.WORKER)
+        self._get(f"{self.settings.worker_url}/health")
+        url = f"{self.settings.api_url}/work_pools/{self.settings.pool}/workers/filter"
+        name = platform.worker_name(self.workspace)
+        status = {one["name"]: one["status"] for one in self._get(url, query={}).json()}.get(name, "unknown")
+        if status != "ONLINE":
+            raise NotReady(f"the server sees {name} in {self.settings.pool} as {status}")
+        return f"{name} is online in {self.settings.pool}, pid {pid}"
+
+    def runner(self) -> str:
+        pid = self._process(platform.RUNNER)
+        self._get(f"{self.settings.worker_url}/health")
+        return f"alive, pid {pid}"
+
+    def ui(self) -> str:
+        page = self._get(f"{self.settings.server_url}/v2/", accept="text/html")
+        if b"<script" not in page.body:
+            raise NotReady("the page is not Prefect's UI")
+        told = self._get(f"{self.settings.server_url}/ui-settings").json()["api_url"]
+        if told != self.settings.api_url:
+            raise NotReady(f"the UI is told to call {told}, not {self.settings.api_url}")
+        return f"served at {self.settings.server_url}"
+
+    def deployment(self) -> str:
+        query = {"deployments": {"name": {"any_": [self.settings.deployment]}}}
+        found = self._get(f"{self.settings.api_url}/deployments/filter", query=query).json()
+        if not found:
+            raise NotReady(f"the server has none named {self.settings.deployment}")
+        if found[0]["status"] != "READY":
+            raise NotReady(f"{self.settings.deployment} is {found[0]['status']}")
+        return f"{self.settings.deployment} is ready"
