@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
@@ -13,6 +14,7 @@ from blueprint.task import Evidence, Handle, TaskFailed
 from blueprint.workspace import Workspace
 
 _HANDOVER = "_BLUEPRINT_HANDOVER"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def inside(workspace: Workspace) -> bool:
@@ -32,6 +34,8 @@ def reexec(workspace: Workspace, argv: Sequence[str], handover: Mapping[str, str
     environment[_HANDOVER] = json.dumps(dict(handover))
     sys.stdout.flush()
     sys.stderr.flush()
+    # A signal that comes while there is no Python to handle it waits until `handover`.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     python = str(workspace.python)
     os.execve(python, [python, str(workspace.root / "run_blueprint.py"), *argv], environment)  # noqa: S606
 
@@ -39,6 +43,7 @@ def reexec(workspace: Workspace, argv: Sequence[str], handover: Mapping[str, str
 def handover() -> dict[str, str] | None:
     """What the stage before handed over, None if there was none. Taken out of the environment: no child sees it."""
     text = os.environ.pop(_HANDOVER, None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     if text is None:
         return None
     try:
