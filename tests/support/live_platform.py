@@ -1,0 +1,291 @@
+"""A real platform in a temporary folder, and a spare folder like it: for the tests that break things."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PIPELINE = "blueprint/pipeline/data_pipeline.py"
+FLOW = "enterprise_data_pipeline"
+_CALLER = Path(__file__).with_name("task_process.py")
+
+eventually = retry(
+    wait=wait_fixed(0.1), stop=stop_after_delay(30), retry=retry_if_exception_type(AssertionError), reraise=True
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended: what the executor would record of it."""
+
+    status: str
+    summary: str
+    facts: Mapping[str, Any]
+    why: str
+    exit_code: int
+    waited: tuple[str, ...]
+    where_to_look: str = ""
+    what_to_do: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it was proven, or there was nothing to prove."""
+        return self.status in ("ok", "changed", "skipped")
+
+    def failed_saying(self, *parts: str) -> bool:
+        """Whether it failed as a task fails or is refused (not as a bug), and its sentence names all of these."""
+        return self.status == "failed" and self.exit_code != 3 and all(part in self.summary for part in parts)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on which nobody listens."""
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in taken]
+
+
+def copy_checkout(folder: Path) -> Path:
+    """A checkout's files, without its history."""
+    folder.mkdir(parents=True)
+    for name in ("run_blueprint.py", "pyproject.toml", "requirements.lock"):
+        shutil.copy(CHECKOUT / name, folder / name)
+    shutil.copytree(CHECKOUT / "blueprint", folder / "blueprint", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder.resolve()
+
+
+class Tasks:
+    """The tasks of a folder, called in another process: `call` gives how one ended."""
+
+    def __init__(self, root: Path, *settings: str, python: str | Path = sys.executable) -> None:
+        self.root = root
+        self._log = (root.parent / f"{root.name}-tasks.log").open("ab")
+        self._process = subprocess.Popen(
+            [str(python), str(_CALLER), str(root), *settings],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+
+    def call(self, task: int, *, origin: str, seconds: float = 60, **changes: Any) -> Outcome:
+        """Call a task's function with so many seconds, under these changes of the settings."""
+        answer = self._ask({"task": task, "origin": origin, "seconds": seconds, "changes": changes})
+        known = ("status", "summary", "facts", "why", "exit_code", "where_to_look", "what_to_do")
+        return Outcome(waited=tuple(answer["waited"]), **{key: answer[key] for key in known if key in answer})
+
+    def stop_services(self) -> list[str]:
+        """Stop what the folder's tasks have started; gives the sentences that a user would read."""
+        answer = self._ask({"task": "stop", "origin": "", "seconds": 30, "changes": {}})
+        return [str(one) for one in answer["stopped"]]
+
+    def close(self) -> None:
+        """End the process; the services go on."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        assert self._process.stdout
+        self._process.stdout.close()
+        self._log.close()
+
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin
+        assert self._process.stdout
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, f"the process that calls the tasks has died: see {self._log.name}"
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@contextlib.contextmanager
+def tasks_of(root: Path, *settings: str, python: str | Path = sys.executable) -> Iterator[Tasks]:
+    """The tasks of a folder; what they have started is stopped at the end."""
+    tasks = Tasks(root, *settings, python=python)
+    try:
+        yield tasks
+        tasks.stop_services()
+    finally:
+        tasks.close()
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A platform on which tasks 5 to 30 were run once, in order.
+
+    Attributes:
+        tasks: Calls them again.
+        port, worker_port, source_port: Where it listens.
+        origin: Of the execution that brought it up.
+        first: How each task ended then.
+        http: The server's API, without Prefect's client.
+    """
+
+    root: Path
+    tasks: Tasks
+    port: int
+    worker_port: int
+    source_port: int
+    http: httpx.Client
+    origin: str = field(default_factory=lambda: f"test-{secrets.token_hex(4)}")
+    first: dict[int, Outcome] = field(default_factory=dict)
+
+    @property
+    def server_url(self) -> str:
+        """Where the UI is."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def server_database(self) -> Path:
+        """The server's own SQLite file."""
+        return self.root / ".blueprint" / "prefect" / "prefect.db"
+
+    @property
+    def warehouse(self) -> Path:
+        """The SQLite file with the rows."""
+        return self.root / ".blueprint" / "warehouse" / "warehouse.sqlite3"
+
+    def call(self, task: int, *, origin: str | None = None, seconds: float = 60, **changes: Any) -> Outcome:
+        """Call a task, by default as part of the execution that brought the platform up."""
+        return self.tasks.call(task, origin=origin or self.origin, seconds=seconds, **changes)
+
+    def get(self, path: str) -> Any:
+        """GET from the API."""
+        return self._json(self.http.get(path))
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """POST to the API."""
+        return self._json(self.http.post(path, json=body))
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> None:
+        """PATCH something."""
+        self.http.patch(path, json=body).raise_for_status()
+
+    def delete(self, path: str) -> None:
+        """DELETE something."""
+        self.http.delete(path).raise_for_status()
+
+    def _json(self, answer: httpx.Response) -> Any:
+        answer.raise_for_status()
+        return answer.json()
+
+    def deployment(self, name: str = "production-etl") -> dict[str, Any]:
+        """A deployment of the bundled flow, as the API shows it."""
+        found: dict[str, Any] = self.get(f"/deployments/name/Enterprise Data Pipeline/{name}")
+        return found
+
+    def runs(self, tag: str) -> list[dict[str, Any]]:
+        """The flow runs with that tag."""
+        found: list[dict[str, Any]] = self.post("/flow_runs/filter", {"flow_runs": {"tags": {"all_": [tag]}}})
+        return found
+
+    def run_of(self, case: int | str, origin: str | None = None) -> dict[str, Any]:
+        """The one flow run of a case."""
+        (found,) = self.runs(f"blueprint:{origin or self.origin}:{case}")
+        return found
+
+    def pid(self, service: str) -> int:
+        """The process that is recorded for a service."""
+        record = json.loads((self.root / ".blueprint" / "services" / f"{service}.json").read_text())
+        return int(record["identity"]["pid"])
+
+    def kill(self, service: str) -> int:
+        """SIGKILL a service with all of its processes; gives its pid."""
+        pid = self.pid(service)
+        os.killpg(pid, signal.SIGKILL)
+        eventually(_is_gone)(pid)
+        return pid
+
+    @contextlib.contextmanager
+    def frozen(self, service: str) -> Iterator[None]:
+        """SIGSTOP a service during the block."""
+        pid = self.pid(service)
+        os.killpg(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(pid, signal.SIGCONT)
+
+    def worker_is_online(self) -> None:
+        """Have the worker beat again after a test that stopped it."""
+        outcome = self.call(13)
+        assert outcome.passed, outcome
+
+    @contextlib.contextmanager
+    def without_rows(self, database: Path, table: str, flow_run_id: str) -> Iterator[list[tuple[Any, ...]]]:
+        """The flow run's rows are taken out of a table during the block, and put back after it."""
+        with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
+            where = f"""FROM "{table}" WHERE flow_run_id = ?"""  # noqa: S608
+            rows = connection.execute(f"SELECT * {where}", (flow_run_id,)).fetchall()
+            assert rows, f"there are no rows of {flow_run_id} in {table} to take away"
+            with connection:
+                connection.execute(f"DELETE {where}", (flow_run_id,))
+            try:
+                yield rows
+            finally:
+                with connection:
+                    places = ", ".join("?" * len(rows[0]))
+                    connection.executemany(f"""INSERT INTO "{table}" VALUES ({places})""", rows)  # noqa: S608
+
+    def variant(self, name: str, *changes: tuple[str, str]) -> str:
+        """A copy of the pipeline's file with pieces of its code replaced; gives its entrypoint."""
+        text = (self.root / PIPELINE).read_text()
+        for old, new in changes:
+            assert old in text, f"the pipeline has no {old!r} to break"
+            text = text.replace(old, new)
+        path = self.root / "blueprint" / "pipeline" / f"{name}.py"
+        path.write_text(text)
+        return f"blueprint/pipeline/{name}.py:{FLOW}"
+
+    @contextlib.contextmanager
+    def deployed(self, name: str, **changes: Any) -> Iterator[dict[str, Any]]:
+        """A deployment of its own, made by task 15, and gone after the block; gives the settings to call tasks with."""
+        settings = {"deployment": name, "cron": None} | changes
+        outcome = self.call(15, **settings)
+        assert outcome.status == "changed", outcome
+        found = self.deployment(name)["id"]
+        try:
+            yield settings
+        finally:
+            self.http.delete(f"/deployments/{found}")
+
+
+def _is_gone(pid: int) -> None:
+    with contextlib.suppress(OSError, IndexError):
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+        assert state == "Z", f"process {pid} is still {state}"
+
+
+@contextlib.contextmanager
+def running_platform(folder: Path) -> Iterator[Platform]:
+    """Bring a platform up in a copy of the checkout, by its tasks 5 to 30, and stop it at the end."""
+    root = copy_checkout(folder / "project")
+    port, worker_port, source_port = free_ports(3)
+    settings = (f"port={port}", f"worker_port={worker_port}", f"source_port={source_port}")
+    url = f"http://127.0.0.1:{port}/api"
+    with tasks_of(root, *settings) as tasks, httpx.Client(base_url=url, timeout=70, trust_env=False) as http:
+        platform = Platform(root, tasks, port, worker_port, source_port, http)
+        for number in range(5, 31):
+            platform.first[number] = platform.call(number, seconds=240)
+        yield platform

@@ -1,0 +1,79 @@
+"""Calls the tasks of a workspace in a process of its own, as the executor does after task 4: a program for the tests.
+
+    python task_process.py FOLDER [key=value …]
+
+reads one request a line on stdin, as JSON, and answers each with one line on stdout. The platform's code is that of the
+folder, and Prefect is imported only after the folder's environment has been applied. What the tests learn of the
+system besides these answers they read from the system itself, without Prefect's client.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from blueprint.settings import Settings
+    from blueprint.tasks import Context
+
+
+def main() -> None:
+    """Answer requests until stdin ends."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a task prints is no answer
+    root = Path(sys.argv[1])
+    sys.path[0] = str(root)
+    os.chdir(root)
+    from blueprint import configuration, prefect_env
+    from blueprint.workspace import Workspace
+
+    settings = configuration.load(root, {}, sys.argv[2:])
+    Workspace(root).prepare()
+    prefect_env.apply_to_self(settings, Workspace(root))
+    for line in sys.stdin:
+        answers.write(json.dumps(_answer(json.loads(line), root, settings)) + "\n")
+        answers.flush()
+
+
+def _answer(request: dict[str, Any], root: Path, settings: Settings) -> dict[str, Any]:
+    from blueprint import verdict
+    from blueprint.settings import Settings
+    from blueprint.task import within
+    from blueprint.tasks import FUNCTIONS
+
+    if request["changes"]:
+        settings = Settings.model_validate(settings.model_dump(mode="json") | request["changes"])
+    ctx = _context(root, settings, request["origin"])
+    if request["task"] == "stop":
+        return {"stopped": ctx.services.stop_all(within(request["seconds"]))}
+    waited: list[str] = []
+    handle = dataclasses.replace(within(request["seconds"], request["task"]), tell=waited.append)
+    try:
+        judged = verdict.returned(FUNCTIONS[request["task"]](ctx, handle))
+    except Exception as error:  # noqa: BLE001  judged as the executor judges it
+        judged = verdict.raised(error)
+    return judged.as_record() | {"exit_code": int(judged.exit_code), "waited": waited}
+
+
+def _context(root: Path, settings: Settings, origin: str) -> Context:
+    from blueprint.services.manager import ServiceManager
+    from blueprint.tasks import Context
+    from blueprint.workspace import Workspace
+
+    workspace = Workspace(root)
+
+    def document(text: str) -> str:
+        path = workspace.logs / "failure_handling.md"
+        path.write_text(text, encoding="utf-8")
+        return str(path.relative_to(root))
+
+    services = ServiceManager(workspace.services, workspace.identity())
+    return Context(settings=settings, workspace=workspace, services=services, origin=origin, document=document)
+
+
+if __name__ == "__main__":
+    main()
