@@ -90,6 +90,7 @@ def load_task(metrics: DailyMetrics, target_table: str, flow_run_id: str) -> Pip
     from blueprint.pipeline import warehouse
 
     logger = get_run_logger()
+    logger.info("Loading %d rows into %s", metrics.row_count, target_table)
     loaded = warehouse.load(target_table, flow_run_id, metrics.rows())
     if loaded.replaced:
         logger.warning("Replaced %d rows that an earlier attempt of this run had landed", loaded.replaced)
