@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from blueprint import child, deployment, platform, prefect_api, prefect_env
-from blueprint.errors import EnvironmentRefused
 from blueprint.facts import Run
 from blueprint.files import write_whole
-from blueprint.services import claims, probes
-from blueprint.services.marks import Mark
+from blueprint.services import probes
 from blueprint.services.probes import NotReady
 from blueprint.services.waiting import wait_until
 from blueprint.settings import Settings
 from blueprint.task import Evidence, Handle, TaskFailed
 from blueprint.tasks.context import Context
+from blueprint.tasks.proofs import prove_server
 from blueprint.tasks.triggering import effect_summary, prove_completed
 from blueprint.workspace import Workspace
 
@@ -206,56 +205,6 @@ def start_server(ctx: Context, handle: Handle) -> Evidence:
         changed=started.changed,
         why=started.why,
     )
-
-
-def prove_server(ctx: Context) -> dict[str, Any]:
-    """Read from the running system that the server is ready, of the installed version, and ours.
-
-    Raises:
-        TaskFailed: Any of it is not so.
-    """
-    settings = ctx.settings
-    record = ctx.services.record(platform.SERVER)
-    state = ctx.services.state(platform.SERVER)
-    if record is None or state != "running":
-        raise TaskFailed(
-            f"The Prefect server is not running: {state}.",
-            where_to_look="logs/server.log",
-            what_to_do="Run `python run_blueprint.py --resume-from 8` to start it again.",
-        )
-    for path in ("ready", "admin/version"):
-        try:
-            answer = probes.get(
-                f"{settings.api_url}/{path}", timeout=platform.PROBE_SECONDS, auth=platform.authorization(settings)
-            )
-        except NotReady as error:
-            raise TaskFailed(
-                f"The Prefect server (pid {record.identity.pid}) runs but does not answer: {error}.",
-                where_to_look="logs/server.log",
-                what_to_do="Run `python run_blueprint.py --resume-from 8` to restart it.",
-            ) from None
-        if answer.status != 200:
-            raise TaskFailed(
-                f"{settings.api_url}/{path} answers {answer.status}.",
-                where_to_look="logs/server.log",
-                what_to_do="Look at the server's log, then run `python run_blueprint.py --resume-from 8`.",
-            )
-    version = json.loads(answer.body)
-    installed = importlib.metadata.version("prefect")
-    if version != installed:
-        raise TaskFailed(
-            f"The server on port {settings.port} is Prefect {version}, but {installed} is installed here.",
-            what_to_do="Run `python run_blueprint.py stop` and then `--resume-from 8` to start the installed version.",
-        )
-    mark = Mark(ctx.workspace.identity(), platform.SERVER)
-    try:
-        claims.check_listener(platform.server(settings, ctx.workspace), mark, record.identity)
-    except (NotReady, EnvironmentRefused) as error:
-        raise TaskFailed(
-            f"Port {settings.port} is not held by the server that was started (pid {record.identity.pid}): {error}",
-            what_to_do="Stop that process or choose another port with --port, then run again.",
-        ) from None
-    return {"url": settings.server_url, "version": version, "pid": record.identity.pid, "ready": True}
 
 
 def test_local_execution(ctx: Context, handle: Handle) -> Evidence:

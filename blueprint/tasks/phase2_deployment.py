@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from blueprint import deployment, platform, prefect_api, schedule, ui
-from blueprint.facts import Deployment, Pool, Run, Worker
-from blueprint.services import probes
+from blueprint.facts import Deployment
 from blueprint.services.probes import NotReady
 from blueprint.services.waiting import wait_until
-from blueprint.task import Evidence, Handle, TaskFailed, TaskSkipped
+from blueprint.task import Evidence, Handle, TaskFailed
 from blueprint.tasks.context import Context
-from blueprint.tasks.phase1_setup import prove_server
-
-_RESTORE_POOL = "Run `python run_blueprint.py --resume-from 11` to restore it."
-_RESTORE_WORKER = "Run `python run_blueprint.py --resume-from 13` to restart it."
-_RESTORE_DEPLOYMENT = "Run `python run_blueprint.py --resume-from 15` to deploy it again."
+from blueprint.tasks.proofs import (
+    RESTORE_DEPLOYMENT,
+    RESTORE_POOL,
+    RESTORE_WORKER,
+    deployment_facts,
+    pool_facts,
+    prove_deployment,
+    prove_server,
+    prove_worker,
+    read_worker,
+    require_process_pool,
+)
+from blueprint.tasks.schedules import around_clock_change, require_active, upcoming
 
 
 def create_pool(ctx: Context, handle: Handle) -> Evidence:
@@ -32,48 +39,23 @@ def create_pool(ctx: Context, handle: Handle) -> Evidence:
     elif found.paused or found.concurrency_limit != settings.pool_concurrency_limit:
         why = f"it was paused={found.paused}, concurrency limit={found.concurrency_limit}"
         prefect_api.update_pool(settings.pool, paused=False, concurrency_limit=settings.pool_concurrency_limit)
-    found = _require_process_pool(ctx)
-    return Evidence(f"{found.name} exists with type process", _pool_facts(found), changed=bool(why), why=why)
-
-
-def _require_process_pool(ctx: Context) -> Pool:
-    name = ctx.settings.pool
-    found = prefect_api.pool(name)
-    where = f"{ctx.settings.server_url}/work-pools"
-    if found is None:
-        raise TaskFailed(f"The work pool {name!r} does not exist.", where_to_look=where, what_to_do=_RESTORE_POOL)
-    if found.type != "process":
-        raise TaskFailed(
-            f"The work pool {name!r} is of type {found.type!r}, not 'process'.",
-            where_to_look=where,
-            what_to_do="Set another pool name in [tool.blueprint], or delete that pool, and run again.",
-        )
-    return found
-
-
-def _pool_facts(pool: Pool) -> dict[str, Any]:
-    return {
-        "name": pool.name,
-        "type": pool.type,
-        "paused": pool.paused,
-        "concurrency_limit": pool.concurrency_limit,
-        "status": pool.status,
-    }
+    found = require_process_pool(ctx)
+    return Evidence(f"{found.name} exists with type process", pool_facts(found), changed=bool(why), why=why)
 
 
 def verify_pool(ctx: Context, handle: Handle) -> Evidence:
     """Task 12: the pool read back: type, not paused, concurrency limit as configured."""
     ctx.skip_without_pool()
-    found = _require_process_pool(ctx)
+    found = require_process_pool(ctx)
     limit = ctx.settings.pool_concurrency_limit
     if found.paused or found.concurrency_limit != limit:
         raise TaskFailed(
             f"The work pool is paused={found.paused} with concurrency limit {found.concurrency_limit}, "
             f"expected paused=False and {limit}.",
             where_to_look=f"{ctx.settings.server_url}/work-pools",
-            what_to_do=_RESTORE_POOL,
+            what_to_do=RESTORE_POOL,
         )
-    return Evidence(f"type process, not paused, concurrency limit {limit or 'none'}", _pool_facts(found))
+    return Evidence(f"type process, not paused, concurrency limit {limit or 'none'}", pool_facts(found))
 
 
 def start_worker(ctx: Context, handle: Handle) -> Evidence:
@@ -97,65 +79,6 @@ def start_worker(ctx: Context, handle: Handle) -> Evidence:
         changed=started.changed,
         why=started.why,
     )
-
-
-def prove_worker(ctx: Context) -> dict[str, Any]:
-    """Read from the running system that our worker is alive, healthy, and online in the pool.
-
-    Raises:
-        TaskFailed: Any of it is not so.
-    """
-    record = ctx.services.record(platform.WORKER)
-    state = ctx.services.state(platform.WORKER)
-    if record is None or state != "running":
-        raise TaskFailed(
-            f"The worker is not running: {state}.", where_to_look="logs/worker.log", what_to_do=_RESTORE_WORKER
-        )
-    worker = read_worker(ctx)
-    if worker.status != "ONLINE":
-        raise TaskFailed(
-            f"The server sees the worker {worker.name} as {worker.status}.",
-            where_to_look="logs/worker.log",
-            what_to_do=_RESTORE_WORKER,
-        )
-    _require_health(ctx)
-    beat = worker.last_heartbeat.isoformat() if worker.last_heartbeat else None
-    return {"name": worker.name, "status": worker.status, "last_heartbeat": beat, "pid": record.identity.pid}
-
-
-def read_worker(ctx: Context) -> Worker:
-    """Our worker as the server sees it.
-
-    Raises:
-        TaskFailed: The server does not know it.
-    """
-    name = platform.worker_name(ctx.workspace)
-    for one in prefect_api.workers(ctx.settings.pool):
-        if one.name == name:
-            return one
-    raise TaskFailed(
-        f"The server knows no worker {name} in the pool {ctx.settings.pool}.",
-        where_to_look="logs/worker.log",
-        what_to_do=_RESTORE_WORKER,
-    )
-
-
-def _require_health(ctx: Context) -> None:
-    url = f"{ctx.settings.worker_url}/health"
-    try:
-        answer = probes.get(url, timeout=platform.PROBE_SECONDS)
-    except NotReady as error:
-        raise TaskFailed(
-            f"The worker's health endpoint does not answer: {error}.",
-            where_to_look="logs/worker.log",
-            what_to_do=_RESTORE_WORKER,
-        ) from None
-    if answer.status != 200:
-        raise TaskFailed(
-            f"The worker's health endpoint {url} answers {answer.status}.",
-            where_to_look="logs/worker.log",
-            what_to_do=_RESTORE_WORKER,
-        )
 
 
 def verify_definition(ctx: Context, handle: Handle) -> Evidence:
@@ -241,7 +164,7 @@ def _wait_as_wanted(ctx: Context, target: deployment.Wanted, handle: Handle) -> 
     try:
         return there()
     except NotReady as error:
-        raise TaskFailed(f"The deployment was made, but {error}.", what_to_do=_RESTORE_DEPLOYMENT) from None
+        raise TaskFailed(f"The deployment was made, but {error}.", what_to_do=RESTORE_DEPLOYMENT) from None
 
 
 def verify_registration(ctx: Context, handle: Handle) -> Evidence:
@@ -252,39 +175,6 @@ def verify_registration(ctx: Context, handle: Handle) -> Evidence:
         f"parameters {dict(found.parameters)}",
         deployment_facts(found),
     )
-
-
-def prove_deployment(ctx: Context) -> Deployment:
-    """Read the deployment by name and compare all of it with the definition.
-
-    Raises:
-        TaskFailed: It is not there, or other than defined.
-    """
-    found = ctx.require_deployment()
-    differences = deployment.wanted(ctx.settings, ctx.workspace.root).differences(found)
-    if differences:
-        raise TaskFailed(
-            f"The registered deployment is not as defined: {'; '.join(differences)}.",
-            where_to_look=f"{ctx.settings.server_url}/deployments/deployment/{found.id}",
-            what_to_do=_RESTORE_DEPLOYMENT,
-        )
-    return found
-
-
-def deployment_facts(found: Deployment) -> dict[str, Any]:
-    """What the journal keeps of a deployment."""
-    return {
-        "id": found.id,
-        "name": found.name,
-        "entrypoint": found.entrypoint,
-        "pool": found.pool,
-        "parameters": dict(found.parameters),
-        "schema": dict(found.schema),
-        "version": found.version,
-        "tags": sorted(found.tags),
-        "schedules": [{"active": one.active, **one.definition} for one in found.schedules],
-        "status": found.status,
-    }
 
 
 def check_ui(ctx: Context, handle: Handle) -> Evidence:
@@ -302,7 +192,7 @@ def check_ui(ctx: Context, handle: Handle) -> Evidence:
         raise TaskFailed(
             f"The query of the UI's deployments page does not list {found.name}.",
             where_to_look=where,
-            what_to_do=_RESTORE_DEPLOYMENT,
+            what_to_do=RESTORE_DEPLOYMENT,
         )
     return Evidence(
         f"{page.url} is served, calls {page.api_url}, and lists {found.name}",
@@ -312,83 +202,21 @@ def check_ui(ctx: Context, handle: Handle) -> Evidence:
 
 def verify_schedule(ctx: Context, handle: Handle) -> Evidence:
     """Task 18: the server's copy of the schedule, and its runs on both sides of the next clock change."""
-    found, definition = _require_active_schedule(ctx)
+    found, definition = require_active(ctx)
     facts: dict[str, Any] = {"schedule": dict(definition)}
-    upcoming = wait_until(handle, lambda: _upcoming(ctx, found.id))
-    facts["upcoming"] = upcoming[:3]
+    coming = wait_until(handle, lambda: upcoming(ctx, found.id))
+    facts["upcoming"] = coming[:3]
     summary = f"active, {definition.get('cron') or definition.get('rrule') or definition.get('interval')}"
     if ctx.settings.cron:
         change = schedule.next_clock_change(ctx.settings.timezone, datetime.now(UTC))
         if change is not None:
             facts["clock_change"] = change.isoformat()
-            facts["around_clock_change"] = _around(ctx, found.id, change)
+            facts["around_clock_change"] = around_clock_change(ctx, found.id, change)
             days = [time[:16] for time in facts["around_clock_change"]]
             summary += f", same local time before and after the clock change: {days[0]} … {days[-1]}"
         else:
             summary += ", the zone's clocks are not set within 400 days"
     return Evidence(f"{summary} {ctx.settings.timezone}", facts)
-
-
-def _require_active_schedule(ctx: Context) -> tuple[Deployment, dict[str, Any]]:
-    if not ctx.settings.has_schedule:
-        raise TaskSkipped("no schedule is configured")
-    found = ctx.require_deployment()
-    definition = dict(deployment.wanted(ctx.settings, ctx.workspace.root).schedule or {})
-    active = [dict(one.definition) for one in found.schedules if one.active]
-    matching = [one for one in active if all(one.get(key) == value for key, value in definition.items())]
-    if found.paused or len(active) != 1 or not matching:
-        raise TaskFailed(
-            f"The server's schedule is {active or 'not active'}{', paused' if found.paused else ''}, not {definition}.",
-            where_to_look=f"{ctx.settings.server_url}/deployments/deployment/{found.id}",
-            what_to_do=_RESTORE_DEPLOYMENT,
-        )
-    return found, matching[0]
-
-
-def _upcoming(ctx: Context, deployment_id: str) -> list[str]:
-    """The coming runs that the server has made, in the schedule's zone; they must fall when the schedule fires."""
-    zone = ZoneInfo(ctx.settings.timezone)
-    now = datetime.now(UTC)
-    runs = prefect_api.runs(deployment_id=deployment_id, types=["SCHEDULED"], auto_scheduled_only=True)
-    times = [run.expected_start for run in runs if run.expected_start and run.expected_start > now]
-    if len(times) < 3:
-        raise NotReady(f"the server has made {len(times)} of 3 coming runs")
-    if ctx.settings.cron:
-        _compare(times[:3], schedule.fire_times(ctx.settings.cron, ctx.settings.timezone, now, 3))
-    return [time.astimezone(zone).isoformat() for time in times]
-
-
-def _around(ctx: Context, deployment_id: str, change: datetime) -> list[str]:
-    """Have the server make the runs of the days around a clock change, read them, and take back those it made."""
-    start, end = change - timedelta(days=2), change + timedelta(days=2)
-    fires = schedule.fire_times(ctx.settings.cron or "", ctx.settings.timezone, start, 20)
-    expected = [time for time in fires if time <= end]
-    if not expected:
-        return ["the schedule does not fire within two days of it"]
-    before = {run.id for run in _auto(deployment_id)}
-    try:
-        prefect_api.schedule_between(deployment_id, start, end)
-        runs = [run for run in _auto(deployment_id) if run.expected_start and start <= run.expected_start <= end]
-        _compare([run.expected_start for run in runs if run.expected_start][: len(expected)], expected)
-    finally:
-        for run in _auto(deployment_id):
-            if run.id not in before and run.expected_start and start <= run.expected_start:
-                prefect_api.delete_run(run.id)
-    return [time.astimezone(ZoneInfo(ctx.settings.timezone)).isoformat() for time in expected]
-
-
-def _auto(deployment_id: str) -> list[Run]:
-    return prefect_api.runs(deployment_id=deployment_id, types=["SCHEDULED"], auto_scheduled_only=True)
-
-
-def _compare(times: list[datetime], expected: list[datetime]) -> None:
-    if [time.astimezone(UTC) for time in times] != expected:
-        raise TaskFailed(
-            f"The server's coming runs are at {', '.join(time.isoformat() for time in times) or 'no time'}; "
-            f"the schedule fires at {', '.join(time.isoformat() for time in expected)}.",
-            where_to_look="the deployment's page in the UI",
-            what_to_do=_RESTORE_DEPLOYMENT,
-        )
 
 
 def verify_polling(ctx: Context, handle: Handle) -> Evidence:
@@ -423,14 +251,14 @@ def verify_phase2(ctx: Context, handle: Handle) -> Evidence:
             raise TaskFailed(f"The serving process is {state}.", where_to_look="logs/worker.log")
         found = wait_until(handle, ready)
         return Evidence("served deployment ready, its process alive", deployment_facts(found))
-    pool = _require_process_pool(ctx)
+    pool = require_process_pool(ctx)
     worker = prove_worker(ctx)
     found = wait_until(handle, ready)
     if pool.status != "READY":
-        pool = _require_process_pool(ctx)
+        pool = require_process_pool(ctx)
     if pool.status != "READY":
-        raise TaskFailed(f"The work pool is {pool.status}, not READY.", what_to_do=_RESTORE_WORKER)
+        raise TaskFailed(f"The work pool is {pool.status}, not READY.", what_to_do=RESTORE_WORKER)
     return Evidence(
         "work pool READY, worker ONLINE, deployment READY",
-        {"pool": _pool_facts(pool), "worker": worker, "deployment": found.id},
+        {"pool": pool_facts(pool), "worker": worker, "deployment": found.id},
     )

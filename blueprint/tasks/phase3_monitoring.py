@@ -16,8 +16,8 @@ from blueprint.services.waiting import wait_until
 from blueprint.task import Evidence, Handle, TaskFailed, TaskSkipped
 from blueprint.tasks import failures
 from blueprint.tasks.context import Context
-from blueprint.tasks.phase1_setup import prove_server
-from blueprint.tasks.phase2_deployment import _require_active_schedule, _upcoming, prove_deployment, prove_worker
+from blueprint.tasks.proofs import prove_deployment, prove_server, prove_worker
+from blueprint.tasks.schedules import require_active, upcoming
 from blueprint.tasks.triggering import (
     Triggered,
     effect_summary,
@@ -218,11 +218,11 @@ def document_failures(ctx: Context, handle: Handle) -> Evidence:
 
 def verify_schedule_after_runs(ctx: Context, handle: Handle) -> Evidence:
     """Task 29: the schedule is still active, and the server has made the coming runs."""
-    found, definition = _require_active_schedule(ctx)
-    upcoming = wait_until(handle, lambda: _upcoming(ctx, found.id))
+    found, definition = require_active(ctx)
+    coming = wait_until(handle, lambda: upcoming(ctx, found.id))
     return Evidence(
-        f"active, {len(upcoming)} coming runs made, next {upcoming[0]}",
-        {"schedule": definition, "upcoming": upcoming[:5], "count": len(upcoming)},
+        f"active, {len(coming)} coming runs made, next {coming[0]}",
+        {"schedule": definition, "upcoming": coming[:5], "count": len(coming)},
     )
 
 

@@ -1,0 +1,187 @@
+"""What is read back from the running system by more than one task: server, work pool, worker, deployment."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from typing import Any
+
+from blueprint import deployment, platform, prefect_api
+from blueprint.errors import EnvironmentRefused
+from blueprint.facts import Deployment, Pool, Worker
+from blueprint.services import claims, probes
+from blueprint.services.marks import Mark
+from blueprint.services.probes import NotReady
+from blueprint.task import TaskFailed
+from blueprint.tasks.context import Context
+
+RESTORE_POOL = "Run `python run_blueprint.py --resume-from 11` to restore it."
+RESTORE_WORKER = "Run `python run_blueprint.py --resume-from 13` to restart it."
+RESTORE_DEPLOYMENT = "Run `python run_blueprint.py --resume-from 15` to deploy it again."
+
+
+def prove_server(ctx: Context) -> dict[str, Any]:
+    """Read from the running system that the server is ready, of the installed version, and ours.
+
+    Raises:
+        TaskFailed: Any of it is not so.
+    """
+    settings = ctx.settings
+    record = ctx.services.record(platform.SERVER)
+    state = ctx.services.state(platform.SERVER)
+    if record is None or state != "running":
+        raise TaskFailed(
+            f"The Prefect server is not running: {state}.",
+            where_to_look="logs/server.log",
+            what_to_do="Run `python run_blueprint.py --resume-from 8` to start it again.",
+        )
+    for path in ("ready", "admin/version"):
+        try:
+            answer = probes.get(
+                f"{settings.api_url}/{path}", timeout=platform.PROBE_SECONDS, auth=platform.authorization(settings)
+            )
+        except NotReady as error:
+            raise TaskFailed(
+                f"The Prefect server (pid {record.identity.pid}) runs but does not answer: {error}.",
+                where_to_look="logs/server.log",
+                what_to_do="Run `python run_blueprint.py --resume-from 8` to restart it.",
+            ) from None
+        if answer.status != 200:
+            raise TaskFailed(
+                f"{settings.api_url}/{path} answers {answer.status}.",
+                where_to_look="logs/server.log",
+                what_to_do="Look at the server's log, then run `python run_blueprint.py --resume-from 8`.",
+            )
+    version = json.loads(answer.body)
+    installed = importlib.metadata.version("prefect")
+    if version != installed:
+        raise TaskFailed(
+            f"The server on port {settings.port} is Prefect {version}, but {installed} is installed here.",
+            what_to_do="Run `python run_blueprint.py stop` and then `--resume-from 8` to start the installed version.",
+        )
+    mark = Mark(ctx.workspace.identity(), platform.SERVER)
+    try:
+        claims.check_listener(platform.server(settings, ctx.workspace), mark, record.identity)
+    except (NotReady, EnvironmentRefused) as error:
+        raise TaskFailed(
+            f"Port {settings.port} is not held by the server that was started (pid {record.identity.pid}): {error}",
+            what_to_do="Stop that process or choose another port with --port, then run again.",
+        ) from None
+    return {"url": settings.server_url, "version": version, "pid": record.identity.pid, "ready": True}
+
+
+def require_process_pool(ctx: Context) -> Pool:
+    name = ctx.settings.pool
+    found = prefect_api.pool(name)
+    where = f"{ctx.settings.server_url}/work-pools"
+    if found is None:
+        raise TaskFailed(f"The work pool {name!r} does not exist.", where_to_look=where, what_to_do=RESTORE_POOL)
+    if found.type != "process":
+        raise TaskFailed(
+            f"The work pool {name!r} is of type {found.type!r}, not 'process'.",
+            where_to_look=where,
+            what_to_do="Set another pool name in [tool.blueprint], or delete that pool, and run again.",
+        )
+    return found
+
+
+def pool_facts(pool: Pool) -> dict[str, Any]:
+    return {
+        "name": pool.name,
+        "type": pool.type,
+        "paused": pool.paused,
+        "concurrency_limit": pool.concurrency_limit,
+        "status": pool.status,
+    }
+
+
+def prove_worker(ctx: Context) -> dict[str, Any]:
+    """Read from the running system that our worker is alive, healthy, and online in the pool.
+
+    Raises:
+        TaskFailed: Any of it is not so.
+    """
+    record = ctx.services.record(platform.WORKER)
+    state = ctx.services.state(platform.WORKER)
+    if record is None or state != "running":
+        raise TaskFailed(
+            f"The worker is not running: {state}.", where_to_look="logs/worker.log", what_to_do=RESTORE_WORKER
+        )
+    worker = read_worker(ctx)
+    if worker.status != "ONLINE":
+        raise TaskFailed(
+            f"The server sees the worker {worker.name} as {worker.status}.",
+            where_to_look="logs/worker.log",
+            what_to_do=RESTORE_WORKER,
+        )
+    _require_health(ctx)
+    beat = worker.last_heartbeat.isoformat() if worker.last_heartbeat else None
+    return {"name": worker.name, "status": worker.status, "last_heartbeat": beat, "pid": record.identity.pid}
+
+
+def read_worker(ctx: Context) -> Worker:
+    """Our worker as the server sees it.
+
+    Raises:
+        TaskFailed: The server does not know it.
+    """
+    name = platform.worker_name(ctx.workspace)
+    for one in prefect_api.workers(ctx.settings.pool):
+        if one.name == name:
+            return one
+    raise TaskFailed(
+        f"The server knows no worker {name} in the pool {ctx.settings.pool}.",
+        where_to_look="logs/worker.log",
+        what_to_do=RESTORE_WORKER,
+    )
+
+
+def _require_health(ctx: Context) -> None:
+    url = f"{ctx.settings.worker_url}/health"
+    try:
+        answer = probes.get(url, timeout=platform.PROBE_SECONDS)
+    except NotReady as error:
+        raise TaskFailed(
+            f"The worker's health endpoint does not answer: {error}.",
+            where_to_look="logs/worker.log",
+            what_to_do=RESTORE_WORKER,
+        ) from None
+    if answer.status != 200:
+        raise TaskFailed(
+            f"The worker's health endpoint {url} answers {answer.status}.",
+            where_to_look="logs/worker.log",
+            what_to_do=RESTORE_WORKER,
+        )
+
+
+def prove_deployment(ctx: Context) -> Deployment:
+    """Read the deployment by name and compare all of it with the definition.
+
+    Raises:
+        TaskFailed: It is not there, or other than defined.
+    """
+    found = ctx.require_deployment()
+    differences = deployment.wanted(ctx.settings, ctx.workspace.root).differences(found)
+    if differences:
+        raise TaskFailed(
+            f"The registered deployment is not as defined: {'; '.join(differences)}.",
+            where_to_look=f"{ctx.settings.server_url}/deployments/deployment/{found.id}",
+            what_to_do=RESTORE_DEPLOYMENT,
+        )
+    return found
+
+
+def deployment_facts(found: Deployment) -> dict[str, Any]:
+    """What the journal keeps of a deployment."""
+    return {
+        "id": found.id,
+        "name": found.name,
+        "entrypoint": found.entrypoint,
+        "pool": found.pool,
+        "parameters": dict(found.parameters),
+        "schema": dict(found.schema),
+        "version": found.version,
+        "tags": sorted(found.tags),
+        "schedules": [{"active": one.active, **one.definition} for one in found.schedules],
+        "status": found.status,
+    }
