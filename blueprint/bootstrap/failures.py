@@ -58,7 +58,8 @@ def telling_line(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     causes = [line for line in lines if re.match(r"Caused by:|cause:|╰─▶", line, re.IGNORECASE)]
     errors = [line for line in lines if re.match(rf"error\b|{_CROSS}", line, re.IGNORECASE)]
-    line = (causes[-1:] or errors[:1] or lines[-1:] or ["it said nothing"])[0]
+    broken = re.findall(r"connection broken by (.*)", output)  # pip warns of it, and then says that nothing was found
+    line = (causes[-1:] or broken[-1:] or errors[:1] or lines[-1:] or ["it said nothing"])[0]
     return _LABEL.sub("", line, count=1)[:300]
 
 

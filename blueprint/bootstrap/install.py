@@ -20,6 +20,7 @@ from blueprint.errors import EnvironmentRefused
 from blueprint.task import Evidence, Handle, TaskFailed
 from blueprint.workspace import Workspace
 
+_AS_GOOD_AS_FULL = 1_000_000  # bytes
 # What the other installer would meet as well.
 _FINAL = (Cause.NO_ROOM, Cause.HASH, Cause.CONFLICT)
 
@@ -210,7 +211,9 @@ def _failure(workspace: Workspace, failures: Sequence[InstallerFailed], of_extra
     )
 
 
-def _still_different(workspace: Workspace, path: Path, difference: Difference) -> TaskFailed:
+def _still_different(workspace: Workspace, path: Path, difference: Difference) -> Exception:
+    if shutil.disk_usage(workspace.venv).free < _AS_GOOD_AS_FULL:  # compiling bytecode says nothing of it
+        return no_room(workspace.venv)
     return TaskFailed(
         f"After the install the environment still differs from {path.name}: {difference}.",
         where_to_look=str(installers.log_file(workspace)),

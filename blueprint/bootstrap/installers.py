@@ -16,7 +16,7 @@ from blueprint.bootstrap.environment import base_python, site_packages
 from blueprint.bootstrap.failures import Cause, cause_of, telling_line, without_secrets
 from blueprint.bootstrap.lockfile import Pin
 from blueprint.bootstrap.sources import pip_environment, uv_arguments, uv_environment
-from blueprint.files import PRIVATE_FILE, refused, write_all
+from blueprint.files import PRIVATE_FILE, write_all
 from blueprint.task import Handle, TaskStopped
 from blueprint.workspace import Workspace
 
@@ -185,12 +185,10 @@ def _run(workspace: Workspace, handle: Handle, argv: Sequence[str], environment:
 
 
 def _log(workspace: Workspace, command: str, output: str) -> None:
-    path = log_file(workspace)
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
+    # On a disk that ran full it cannot be kept; what the installer itself met there is what the user must hear.
+    with contextlib.suppress(OSError):
+        fd = os.open(log_file(workspace), os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
         try:
             write_all(fd, f"$ {command}\n{output}\n".encode())
         finally:
             os.close(fd)
-    except OSError as error:
-        raise refused(error, path) from error

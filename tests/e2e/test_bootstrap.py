@@ -6,8 +6,10 @@ installed once by uv and once by pip.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -16,11 +18,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from blueprint import bootstrap, child
@@ -81,8 +84,14 @@ def the_path(*folders: Path) -> str:
     return os.pathsep.join([*map(str, folders), "/usr/bin", "/bin"])
 
 
+@pytest.fixture(scope="module")
+def uv_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of its own for what is made on the spot; the project's lock comes from the user's."""
+    return tmp_path_factory.mktemp("uv-cache")
+
+
 @pytest.fixture
-def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uv_cache: Path) -> Path:
     """A folder of wheels that is all that pip is told of; nothing reaches an index."""
     folder = tmp_path / "wheels"
     folder.mkdir()
@@ -90,6 +99,7 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("UV_CACHE_DIR", str(uv_cache))
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
@@ -248,7 +258,11 @@ class TestRepair:
         assert not install(workspace).changed
 
     def test_bytecode_of_another_source_is_not_taken_for_compiled(self, workspace: Workspace) -> None:
-        os.utime(packages_in(workspace) / "alpha" / "__init__.py", (1_000_000_000, 1_000_000_000))
+        module = packages_in(workspace) / "alpha" / "__init__.py"
+        content = module.read_bytes()
+        module.unlink()  # uv shares the file with its cache
+        module.write_bytes(content)
+        os.utime(module, (1_000_000_000, 1_000_000_000))
         assert "no bytecode" in (bootstrap.installation_problem(workspace) or "")
         assert install(workspace).changed
         assert bootstrap.installation_problem(workspace) is None
@@ -324,6 +338,32 @@ class TestInterruption:
         assert install(workspace).changed
         assert run_in(workspace, "import big.m599, alpha; print(big.m599.VALUE)") == "599"
 
+    @pytest.mark.parametrize("seed", range(8))
+    def test_a_kill_while_the_environment_is_made_anew_leaves_one_that_can_be_mended(
+        self, tmp_path: Path, seed: int
+    ) -> None:
+        workspace = a_workspace(tmp_path / "work", "")
+        bootstrap.ensure_environment(workspace, within(60))
+        for number in range(200):
+            (packages_in(workspace) / f"mine{number}").mkdir()
+        workspace.python.unlink()
+        code = (
+            "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
+            "from blueprint import bootstrap; from blueprint.task import within\n"
+            "from blueprint.workspace import Workspace\n"
+            "print('ready', flush=True)\n"
+            "bootstrap.ensure_environment(Workspace(Path(sys.argv[2])), within(100))\n"
+        )
+        argv = [sys.executable, "-c", code, str(REPO), str(workspace.root)]
+        process = subprocess.Popen(argv, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert process.stdout is not None
+        process.stdout.readline()
+        threading.Event().wait(random.Random(seed).uniform(0, 0.12))
+        _kill_with_children(process)
+        bootstrap.ensure_environment(workspace, within(60))
+        assert bootstrap.environment_problem(workspace) is None
+        assert run_in(workspace, "print('runs')") == "runs"
+
     def test_an_interrupt_ends_the_installer_within_a_second(
         self, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -343,11 +383,14 @@ class TestInterruption:
 
 
 def _kill_with_children(process: subprocess.Popen[bytes]) -> None:
-    import psutil
-
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    try:
+        leader = psutil.Process(process.pid)
+        family = [leader, *leader.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        family = []
     for member in family:
-        member.send_signal(signal.SIGKILL)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.send_signal(signal.SIGKILL)
     psutil.wait_procs(family, timeout=5)
     process.communicate()
 
@@ -456,7 +499,7 @@ class TestUnfriendlyMachines:
         self, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch, with_installer: str
     ) -> None:
         monkeypatch.setenv("HOME", "/proc/nobody")  # not even root can make folders there
-        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "UV_CACHE_DIR"):
             monkeypatch.delenv(name, raising=False)
         workspace = a_workspace(tmp_path / "work", lock)
         assert with_installer in install(workspace).facts["installer"]
@@ -482,6 +525,31 @@ class TestUnfriendlyMachines:
         monkeypatch.setenv("UV_CONSTRAINT", str(constraint))
         assert with_installer in install(a_workspace(tmp_path / "work", lock)).facts["installer"]
         assert not Path(elsewhere).exists()
+
+
+class TestFullDisk:
+    @pytest.fixture
+    def small_disk(self, tmp_path: Path) -> Iterator[Path]:
+        """A real file system of 4 MB."""
+        folder = tmp_path / "disk"
+        folder.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], check=False).returncode:
+            pytest.skip("this user may not mount file systems")
+        yield folder
+        subprocess.run(["umount", str(folder)], check=True)
+
+    @pytest.mark.usefixtures("with_installer")
+    def test_it_is_one_sentence_and_the_next_run_goes_on(self, small_disk: Path, wheels: Path) -> None:
+        big = make_wheel(wheels, "big", "1.0", modules={"big/__init__.py": "", "big/data": "x" * 3_000_000})
+        workspace = a_workspace(small_disk / "work", lock_line(big))
+        bootstrap.ensure_environment(workspace, within(60))
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(bytes(2_000_000))
+        with pytest.raises(EnvironmentRefused, match="No space was left on the disk"):
+            install(workspace)
+        ballast.unlink()
+        assert install(workspace).changed
+        assert run_in(workspace, "import big; print('there')") == "there"
 
 
 DOOR_OF_TWO_STAGES = """
@@ -572,7 +640,7 @@ class TestTheProjectsOwnLock:
         workspace = a_workspace(tmp_path / "work", (REPO / "requirements.lock").read_text())
         bootstrap.ensure_environment(workspace, within(60))
         assert child.run([workspace.python, "-m", "ensurepip"], within(60)).returncode == 0
-        installer = installers.pip(workspace, within(60))
+        installer = installers.pip(workspace, within(SECONDS))
         assert int(re.match(r"pip (\d+)", installer.name)[1]) < 26  # type: ignore[index]
         installer.install(workspace.root / "requirements.lock", None)
         pins = select(read_lock(workspace.root / "requirements.lock"))

@@ -1,0 +1,86 @@
+"""What is installed is seen as it is: no damage overlooked, none invented."""
+
+from __future__ import annotations
+
+import py_compile
+from pathlib import Path
+
+import pytest
+
+from blueprint.bootstrap.installed import Difference, compare, same_version, scan
+from blueprint.bootstrap.lockfile import Pin
+
+ALPHA = Pin("alpha", "1.0", "", "alpha==1.0")
+
+
+def put(site: Path, files: dict[str, str], *, folder: str = "alpha-1.0.dist-info", compiled: bool = True) -> None:
+    """Lay out an installed package with its RECORD, as an installer does."""
+    lines = []
+    for name, text in files.items():
+        path = site / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        shown = f'"{name}"' if "," in name else name
+        lines.append(f"{shown},sha256=x,{len(text.encode())}\n")
+        if compiled and name.endswith(".py"):
+            py_compile.compile(str(path))
+    (site / folder).mkdir(parents=True, exist_ok=True)
+    (site / folder / "RECORD").write_text("".join(lines) + f"{folder}/RECORD,,\n")
+
+
+def test_a_whole_package_is_no_difference(tmp_path: Path) -> None:
+    put(tmp_path, {"alpha/__init__.py": "A = 1\n", "alpha/a,b.txt": "x", "alpha/ü.txt": "ü"})
+    difference = compare([ALPHA], tmp_path)
+    assert (bool(difference), str(difference), difference.modules) == (False, "", 1)
+
+
+def test_a_template_that_is_no_python_is_not_missed_as_bytecode(tmp_path: Path) -> None:
+    put(tmp_path, {"alpha/template.py": "def {{ name }}():\n"}, compiled=False)
+    assert not compare([ALPHA], tmp_path)
+    put(tmp_path, {"alpha/module.py": "A = 1\n"}, compiled=False)
+    assert str(compare([ALPHA], tmp_path)) == "1 of 1 modules have no bytecode"
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        ("", "its RECORD is empty"),
+        ("alpha/__init__.py,sha256=x\n", "its RECORD is cut off"),
+        ("alpha/gone.py,sha256=x,3\n", "alpha/gone.py is missing"),
+        ("alpha/__init__.py,sha256=x,999\n", "alpha/__init__.py has 6 bytes instead of 999"),
+    ],
+)
+def test_a_half_written_package_is_damaged(tmp_path: Path, record: str, problem: str) -> None:
+    put(tmp_path, {"alpha/__init__.py": "A = 1\n"})
+    (tmp_path / "alpha-1.0.dist-info" / "RECORD").write_text(record)
+    assert str(compare([ALPHA], tmp_path)) == f"alpha is damaged ({problem})"
+
+
+def test_what_a_user_added_is_no_difference(tmp_path: Path) -> None:
+    put(tmp_path, {"alpha/__init__.py": "A = 1\n"})
+    put(tmp_path, {"mine.py": "B = 1\n"}, folder="my_tool-0.1.dist-info", compiled=False)
+    difference = compare([ALPHA], tmp_path)
+    assert (bool(difference), difference.beyond) == (False, ("my-tool",))
+
+
+def test_names_and_versions_are_compared_by_meaning(tmp_path: Path) -> None:
+    for folder in ("Ruamel.Yaml-0.18.dist-info", "torch-2.0+cpu.dist-info", "~alf-1.dist-info", "no.dist-info"):
+        (tmp_path / folder).mkdir()
+    assert {name: [each.version for each in found] for name, found in scan(tmp_path).items()} == {
+        "ruamel-yaml": ["0.18"],
+        "torch": ["2.0+cpu"],
+        "~alf": ["1"],
+    }
+    assert same_version("1.0", "1.0.0")
+    assert not same_version("1.0", "1.0.1")
+    assert not same_version("not a version", "1.0")
+
+
+def test_an_environment_with_nothing_in_it_misses_everything(tmp_path: Path) -> None:
+    difference = compare([ALPHA], tmp_path / "nowhere")
+    assert (difference.packages, str(difference)) == (1, "missing: alpha")
+
+
+def test_a_long_difference_stays_one_readable_line() -> None:
+    pins = tuple(Pin(f"p{number}", "1", "", "") for number in range(100))
+    assert str(Difference(missing=pins)) == "missing: p0, p1, p2, p3, p4, p5, p6, p7 and 92 more"
