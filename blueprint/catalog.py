@@ -64,7 +64,7 @@ def _specs() -> tuple[TaskSpec, ...]:
         (24, "Trigger with JSON parameters", (13, 15), 180, "the run completed, its rows in the table it names"),
         (25, "Verify multiple flow runs", (22, 23, 24), 60, "each run by its id: own parameters, own row count"),
         (26, "Check logs accessibility", (22, 23, 24), 60, "the lines that each run wrote; server and worker logs"),
-        (27, "Verify monitoring points", (13,), 30, "health, ready, version, UI, docs, metrics, worker health"),
+        (27, "Verify monitoring points", (13, 15), 30, "health, ready, version, UI, docs, metrics, worker health"),
         (28, "Document failure handling", (13, 15), 240, "retried then Completed; retried then Failed; refused"),
         (29, "Verify schedule configuration (after runs)", (22, 23, 24, 28), 60, "still active, coming runs made"),
         (30, "Final system verification", (10, 20, 25, 26, 27, 28, 29), 90, "all read again; nothing late or stuck"),

@@ -17,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blueprint import prefect_api
 from blueprint.facts import Deployment
 from blueprint.platform import SETTINGS_VARIABLE
 from blueprint.settings import RetryPolicy, Settings, TaskExpectation
@@ -220,25 +221,28 @@ def deploy(settings: Settings, root: Path) -> str:
     from prefect import Flow
 
     target = wanted(settings, root)
-    with contextlib.redirect_stdout(io.StringIO()):
-        flow = Flow.from_source(source=target.folder, entrypoint=target.entrypoint)
-        made = flow.deploy(  # type: ignore[union-attr]
-            name=target.name,
-            work_pool_name=settings.pool,
-            build=False,
-            push=False,
-            schedule=_schedule(settings),
-            paused=False,
-            concurrency_limit=settings.concurrency_limit,
-            parameters=dict(settings.parameters),
-            tags=list(settings.tags),
-            version=target.version,
-            description=MADE_BY,
-            enforce_parameter_schema=True,
-            print_next_steps=False,
-            ignore_warnings=True,
-        )
-    return str(made)
+
+    def question() -> object:
+        with contextlib.redirect_stdout(io.StringIO()):
+            flow = Flow.from_source(source=target.folder, entrypoint=target.entrypoint)
+            return flow.deploy(  # type: ignore[union-attr]
+                name=target.name,
+                work_pool_name=settings.pool,
+                build=False,
+                push=False,
+                schedule=_schedule(settings),
+                paused=False,
+                concurrency_limit=settings.concurrency_limit,
+                parameters=dict(settings.parameters),
+                tags=list(settings.tags),
+                version=target.version,
+                description=MADE_BY,
+                enforce_parameter_schema=True,
+                print_next_steps=False,
+                ignore_warnings=True,
+            )
+
+    return str(prefect_api.asking(f"deploy {target.flow_name}/{target.name}", question))
 
 
 def serve(settings: Settings, root: Path) -> None:

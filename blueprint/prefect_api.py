@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
+
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 from blueprint.facts import Deployment, Pool, Run, Schedule, Transition, Worker
 from blueprint.task import TaskFailed
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, TaskRun
 
 _PAGE = 200
+_BUSY_SECONDS = 30.0
 
 
 class Refused(Exception):
@@ -41,19 +44,43 @@ def warm_up() -> None:
     _client()
 
 
-@contextlib.contextmanager
-def _asking(what: str) -> Iterator[None]:
+T = TypeVar("T")
+
+
+def asking(what: str, question: Callable[[], T], *, refusals: tuple[int, ...] = ()) -> T:
+    """Ask the server, again while it is busy, and put what goes wrong into a sentence.
+
+    SQLite lets one writer in at a time, and Prefect's server answers 503 to whoever comes second. Prefect's client
+    would sleep for about two seconds each time; a moment is enough. Everything asked here may safely be asked twice.
+
+    Args:
+        what: What is asked, as it follows "asked to".
+        question: The call of Prefect's client.
+        refusals: HTTP statuses that are an answer: raised as `Refused`.
+
+    Raises:
+        ObjectNotFound: What was asked for does not exist.
+        Refused: The answer has one of the statuses `refusals`.
+        TaskFailed: The server does not answer, or with an error.
+    """
     import httpx
     from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
     try:
-        yield
+        return Retrying(
+            retry=retry_if_exception(_is_busy),
+            wait=wait_exponential_jitter(initial=0.05, max=0.5, jitter=0.1),
+            stop=stop_after_delay(_BUSY_SECONDS),
+            reraise=True,
+        )(question)
     except ObjectNotFound:
         raise
     except PrefectHTTPStatusError as error:
-        answer = error.response.text[:300]
+        status = error.response.status_code
+        if status in refusals:
+            raise Refused(_detail(error.response.text)) from error
         raise TaskFailed(
-            f"The server refused to {what}: HTTP {error.response.status_code}: {answer}",
+            f"The server refused to {what}: HTTP {status}: {error.response.text[:300]}",
             where_to_look="logs/server.log",
             what_to_do="Run again; if it stays, look at the server's log.",
         ) from error
@@ -65,21 +92,24 @@ def _asking(what: str) -> Iterator[None]:
         ) from error
 
 
+def _is_busy(error: BaseException) -> bool:
+    response = getattr(error, "response", None)
+    return getattr(response, "status_code", None) in (429, 503)
+
+
 def server_version() -> str:
     """The version of the Prefect that serves the API."""
-    with _asking("tell its version"):
-        return _client().api_version()
+    return asking("tell its version", lambda: _client().api_version())
 
 
 def pool(name: str) -> Pool | None:
     """The work pool of that name, or None."""
     from prefect.exceptions import ObjectNotFound
 
-    with _asking(f"read the work pool {name!r}"):
-        try:
-            found = _client().read_work_pool(name)
-        except ObjectNotFound:
-            return None
+    try:
+        found = asking(f"read the work pool {name!r}", lambda: _client().read_work_pool(name))
+    except ObjectNotFound:
+        return None
     status = found.status.value if found.status else "UNKNOWN"
     return Pool(found.name, found.type, found.is_paused, found.concurrency_limit, status)
 
@@ -89,22 +119,22 @@ def create_process_pool(name: str, concurrency_limit: int | None) -> None:
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
 
-    with _asking(f"create the work pool {name!r}"), contextlib.suppress(ObjectAlreadyExists):
-        _client().create_work_pool(WorkPoolCreate(name=name, type="process", concurrency_limit=concurrency_limit))
+    wanted = WorkPoolCreate(name=name, type="process", concurrency_limit=concurrency_limit)
+    with contextlib.suppress(ObjectAlreadyExists):
+        asking(f"create the work pool {name!r}", lambda: _client().create_work_pool(wanted))
 
 
 def update_pool(name: str, *, paused: bool, concurrency_limit: int | None) -> None:
     """Bring a work pool back to what is configured."""
     from prefect.client.schemas.actions import WorkPoolUpdate
 
-    with _asking(f"update the work pool {name!r}"):
-        _client().update_work_pool(name, WorkPoolUpdate(is_paused=paused, concurrency_limit=concurrency_limit))
+    wanted = WorkPoolUpdate(is_paused=paused, concurrency_limit=concurrency_limit)
+    asking(f"update the work pool {name!r}", lambda: _client().update_work_pool(name, wanted))
 
 
 def workers(pool_name: str) -> list[Worker]:
     """The workers that the server knows of in a pool, online or not."""
-    with _asking(f"list the workers of {pool_name!r}"):
-        found = _client().read_workers_for_work_pool(pool_name)
+    found = asking(f"list the workers of {pool_name!r}", lambda: _client().read_workers_for_work_pool(pool_name))
     return [Worker(one.name, str(getattr(one.status, "value", one.status)), one.last_heartbeat_time) for one in found]
 
 
@@ -112,8 +142,8 @@ def deployments_named(name: str) -> list[Deployment]:
     """All deployments of that name, of whatever flow."""
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 
-    with _asking(f"list the deployments named {name!r}"):
-        found = _client().read_deployments(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name])))
+    named = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
+    found = asking(f"list the deployments named {name!r}", lambda: _client().read_deployments(deployment_filter=named))
     return [_deployment(one) for one in found]
 
 
@@ -121,11 +151,11 @@ def deployment(flow_name: str, name: str) -> Deployment | None:
     """The deployment `flow_name/name`, or None."""
     from prefect.exceptions import ObjectNotFound
 
-    with _asking(f"read the deployment {flow_name}/{name}"):
-        try:
-            return _deployment(_client().read_deployment_by_name(f"{flow_name}/{name}"))
-        except ObjectNotFound:
-            return None
+    full = f"{flow_name}/{name}"
+    try:
+        return _deployment(asking(f"read the deployment {full}", lambda: _client().read_deployment_by_name(full)))
+    except ObjectNotFound:
+        return None
 
 
 def _deployment(found: Any) -> Deployment:
@@ -164,20 +194,16 @@ def create_run(
         Refused: The server does not accept the parameters.
         TaskFailed: It did not answer, or answered with another error.
     """
-    from prefect.exceptions import PrefectHTTPStatusError
-
-    with _asking("create a flow run"):
-        try:
-            made = _client().create_flow_run_from_deployment(
-                UUID(deployment_id),
-                parameters=None if parameters is None else dict(parameters),
-                tags=list(tags),
-                idempotency_key=idempotency_key,
-            )
-        except PrefectHTTPStatusError as error:
-            if error.response.status_code in (409, 422):
-                raise Refused(_detail(error.response.text)) from error
-            raise
+    made = asking(
+        "create a flow run",
+        lambda: _client().create_flow_run_from_deployment(
+            UUID(deployment_id),
+            parameters=None if parameters is None else dict(parameters),
+            tags=list(tags),
+            idempotency_key=idempotency_key,
+        ),
+        refusals=(409, 422),
+    )
     return _run(made)
 
 
@@ -192,11 +218,10 @@ def run(run_id: str) -> Run | None:
     """A flow run by its id, or None."""
     from prefect.exceptions import ObjectNotFound
 
-    with _asking(f"read the flow run {run_id}"):
-        try:
-            return _run(_client().read_flow_run(UUID(run_id)))
-        except ObjectNotFound:
-            return None
+    try:
+        return _run(asking(f"read the flow run {run_id}", lambda: _client().read_flow_run(UUID(run_id))))
+    except ObjectNotFound:
+        return None
 
 
 def runs(
@@ -215,21 +240,19 @@ def runs(
         deployment_id=filters.FlowRunFilterDeploymentId(any_=[UUID(deployment_id)]) if deployment_id else None,
         state=filters.FlowRunFilterState.model_validate({"type": {"any_": list(types)}}) if types else None,
     )
-    found: list[Run] = []
-    while True:
-        with _asking("list flow runs"):
-            page = _client().read_flow_runs(
-                flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE, offset=len(found)
-            )
-        found += [_run(one) for one in page]
-        if len(page) < _PAGE:
-            return [one for one in found if one.auto_scheduled] if auto_scheduled_only else found
+    found = _pages(
+        "list flow runs",
+        lambda offset: _client().read_flow_runs(
+            flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=_PAGE, offset=offset
+        ),
+    )
+    return [_run(one) for one in found if one.auto_scheduled or not auto_scheduled_only]
 
 
 def transitions(run_id: str) -> list[Transition]:
     """The states that a flow run went through, in order."""
-    with _asking(f"read the states of the flow run {run_id}"):
-        states = _client().read_flow_run_states(UUID(run_id))
+    what = f"read the states of the flow run {run_id}"
+    states = asking(what, lambda: _client().read_flow_run_states(UUID(run_id)))
     ordered = sorted(states, key=lambda state: state.timestamp)
     return [Transition(state.type.value, state.name or "", state.timestamp, state.message or "") for state in ordered]
 
@@ -239,21 +262,22 @@ def task_runs(run_id: str) -> list[Run]:
     from prefect.client.schemas import filters
 
     of_run = filters.FlowRunFilter(id=filters.FlowRunFilterId(any_=[UUID(run_id)]))
-    found: list[Run] = []
-    while True:
-        with _asking(f"list the task runs of {run_id}"):
-            page = _client().read_task_runs(flow_run_filter=of_run, limit=_PAGE, offset=len(found))
-        found += [_run(one) for one in page]
-        if len(page) < _PAGE:
-            return found
+    found = _pages(
+        f"list the task runs of {run_id}",
+        lambda offset: _client().read_task_runs(flow_run_filter=of_run, limit=_PAGE, offset=offset),
+    )
+    return [_run(one) for one in found]
 
 
 def task_run_transitions(task_run_id: str) -> list[Transition]:
     """The states that a task run went through, in order; AwaitingRetry among them for each retry."""
-    with _asking(f"read the states of the task run {task_run_id}"):
+
+    def question() -> list[dict[str, Any]]:
         answer = _client()._client.get("/task_run_states/", params={"task_run_id": task_run_id})
         answer.raise_for_status()
-        states = answer.json()
+        return list(answer.json())
+
+    states = asking(f"read the states of the task run {task_run_id}", question)
     found = [
         Transition(one["type"], one["name"] or "", datetime.fromisoformat(one["timestamp"]), one["message"] or "")
         for one in states
@@ -263,23 +287,22 @@ def task_run_transitions(task_run_id: str) -> list[Transition]:
 
 def schedule_between(deployment_id: str, start: datetime, end: datetime) -> None:
     """Have the server make the scheduled runs of a stretch of time now, which it otherwise does when they come near."""
-    with _asking("schedule the coming runs"):
-        body = {"start_time": start.isoformat(), "end_time": end.isoformat(), "min_runs": 20, "max_runs": 20}
-        _client()._client.post(f"/deployments/{deployment_id}/schedule", json=body).raise_for_status()
+    body = {"start_time": start.isoformat(), "end_time": end.isoformat(), "min_runs": 20, "max_runs": 20}
+    path = f"/deployments/{deployment_id}/schedule"
+    asking("schedule the coming runs", lambda: _client()._client.post(path, json=body).raise_for_status())
 
 
 def delete_run(run_id: str) -> None:
     """Delete a flow run; one that is gone already is as good."""
     from prefect.exceptions import ObjectNotFound
 
-    with _asking(f"delete the flow run {run_id}"), contextlib.suppress(ObjectNotFound):
-        _client().delete_flow_run(UUID(run_id))
+    with contextlib.suppress(ObjectNotFound):
+        asking(f"delete the flow run {run_id}", lambda: _client().delete_flow_run(UUID(run_id)))
 
 
 def delete_deployment(deployment_id: str) -> None:
     """Delete a deployment and its scheduled runs."""
-    with _asking("delete the deployment"):
-        _client().delete_deployment(UUID(deployment_id))
+    asking("delete the deployment", lambda: _client().delete_deployment(UUID(deployment_id)))
 
 
 def logs(run_id: str) -> list[str]:
@@ -288,12 +311,20 @@ def logs(run_id: str) -> list[str]:
     from prefect.client.schemas.sorting import LogSort
 
     of_run = filters.LogFilter(flow_run_id=filters.LogFilterFlowRunId(any_=[UUID(run_id)]))
-    found: list[str] = []
+    found = _pages(
+        f"read the logs of {run_id}",
+        lambda offset: _client().read_logs(of_run, limit=_PAGE, offset=offset, sort=LogSort.TIMESTAMP_ASC),
+    )
+    return [one.message for one in found]
+
+
+def _pages(what: str, page: Callable[[int], Sequence[T]]) -> list[T]:
+    """All of what comes in pages; `page` is given the offset."""
+    found: list[T] = []
     while True:
-        with _asking(f"read the logs of {run_id}"):
-            page = _client().read_logs(of_run, limit=_PAGE, offset=len(found), sort=LogSort.TIMESTAMP_ASC)
-        found += [one.message for one in page]
-        if len(page) < _PAGE:
+        more = asking(what, functools.partial(page, len(found)))
+        found += more
+        if len(more) < _PAGE:
             return found
 
 

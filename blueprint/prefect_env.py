@@ -85,7 +85,7 @@ def apply_to_self(settings: Settings, workspace: Workspace) -> None:
         settings,
         workspace,
         PREFECT_API_REQUEST_TIMEOUT="10",
-        PREFECT_CLIENT_MAX_RETRIES="3",
+        PREFECT_CLIENT_MAX_RETRIES="0",
         PREFECT_LOGGING_LEVEL="CRITICAL",
     )
     os.environ.clear()
