@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sqlite3
@@ -138,6 +139,16 @@ def test_a_load_waits_for_another_writer_instead_of_failing(folder: Path) -> Non
     timer.join()
     other.close()
     assert rows_of(None, TABLE, "second") == 5
+
+
+def test_a_writer_is_alone_before_its_first_statement_so_it_is_not_refused_half_way(folder: Path) -> None:
+    load(TABLE, "first", batch(1).rows())
+    with (
+        database_for(TableName.parse(TABLE)).writing(),
+        contextlib.closing(sqlite3.connect(folder / "warehouse.sqlite3", timeout=0, isolation_level=None)) as other,
+        pytest.raises(sqlite3.OperationalError, match="locked"),
+    ):
+        other.execute("BEGIN IMMEDIATE")
 
 
 def test_an_error_while_the_rows_are_made_leaves_what_was_there() -> None:
