@@ -23,7 +23,7 @@ from blueprint.journal import Journal
 from blueprint.lock import ExecutionLock
 from blueprint.options import Options
 from blueprint.plan import Mode, Plan, PlannedTask, make_plan
-from blueprint.reporting import summary
+from blueprint.reporting import record, summary
 from blueprint.reporting.lines import Lines
 from blueprint.workspace import Workspace, new_execution_id
 
@@ -84,6 +84,9 @@ class Session:
             fields["error"] = str(error)
         try:
             self.journal.append("execution finished", status=status, exit_code=code, **fields)
+            finished = history.last_execution(self.workspace.journal)
+            if finished is not None:
+                record.write(finished, self.log)
         except BlueprintError as raised:  # a full disk, most likely: the journal reads as interrupted, which is true
             error, code = error or raised, int(raised.exit_code)
         if error:
@@ -132,7 +135,7 @@ def begin(options: Options, workspace: Workspace, interruption: Interruption) ->
     settings = before | _by_key(options.settings)
     execution_id = new_execution_id()
     journal = Journal.open(workspace.journal, execution_id)
-    record = journal.append(
+    begun = journal.append(
         "execution started",
         origin=plan.origin or execution_id,
         command=command,
@@ -143,7 +146,7 @@ def begin(options: Options, workspace: Workspace, interruption: Interruption) ->
         plan=plan.as_record(),
         settings=list(settings.values()),
     )
-    started = history.executions([record])[0]
+    started = history.executions([begun])[0]
     session = _session(workspace, started, plan, time.monotonic(), lock, journal, interruption)
     session.lines.line(f"Blueprint {__version__}, execution {execution_id}: {command}")
     taken_over = [setting for key, setting in before.items() if settings[key] == setting]
@@ -181,10 +184,10 @@ def _session(
     log = Path(started.log)
     lines = Lines(plan, log, sys.stdout, shown=max(done, default=0))
 
-    def record(kind: str, **fields: Any) -> None:
+    def keep(kind: str, **fields: Any) -> None:
         lines.record(journal.append(kind, **fields))
 
-    execution = Execution(plan, record, tell=lines.waiting, stop=interruption.stop, done=done)
+    execution = Execution(plan, keep, tell=lines.waiting, stop=interruption.stop, done=done)
     return Session(
         workspace=workspace,
         id=started.id,

@@ -51,7 +51,8 @@ def lines(ending: Ending, log: Path, root: Path, *, url: str = "") -> list[str]:
     failed = [number for number, status in sorted(ending.statuses.items()) if status is Status.FAILED]
     if failed:
         text.append("Failed: " + "; ".join(f"{number} {BY_NUMBER[number].title}" for number in failed) + ".")
-    text.append(f"Log: {_short(log, root)}   Journal: .blueprint/journal.jsonl")
+    shown = _short(log, root)
+    text.append(f"Log: {shown}   Record: {shown.with_suffix('.json')}   Journal: .blueprint/journal.jsonl")
     if ending.passed and url:
         text.append(f"Platform: {url}   Try: .venv/bin/prefect deployment ls   Stop: python run_blueprint.py stop")
     if not ending.passed:
