@@ -236,7 +236,7 @@ class Platform:
     def without_rows(self, database: Path, table: str, flow_run_id: str) -> Iterator[list[tuple[Any, ...]]]:
         """The flow run's rows are taken out of a table during the block, and put back after it."""
         with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
-            where = f"""FROM "{table}" WHERE flow_run_id = ?"""  # noqa: S608
+            where = f"""FROM "{table}" WHERE flow_run_id = ?"""
             rows = connection.execute(f"SELECT * {where}", (flow_run_id,)).fetchall()
             assert rows, f"there are no rows of {flow_run_id} in {table} to take away"
             with connection:
@@ -246,7 +246,7 @@ class Platform:
             finally:
                 with connection:
                     places = ", ".join("?" * len(rows[0]))
-                    connection.executemany(f"""INSERT INTO "{table}" VALUES ({places})""", rows)  # noqa: S608
+                    connection.executemany(f"""INSERT INTO "{table}" VALUES ({places})""", rows)
 
     def variant(self, name: str, *changes: tuple[str, str]) -> str:
         """A copy of the pipeline's file with pieces of its code replaced; gives its entrypoint."""
