@@ -6,12 +6,12 @@ It takes the place of prefect.yaml. Run as a module it is the process that serve
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import io
 import os
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -41,33 +41,83 @@ class FlowDefinition:
     policy: RetryPolicy
 
 
-@functools.cache
+_loaded: dict[tuple[str, Path], Flow[..., Any]] = {}
+_loading = threading.Lock()  # loading changes sys.path and sys.modules
+
+
 def _load(entrypoint: str, folder: Path) -> Flow[..., Any]:
-    from prefect.exceptions import MissingFlowError, ScriptError
     from prefect.flows import load_flow_from_entrypoint
 
     path, _, name = entrypoint.rpartition(":")
     full = f"{folder / path}:{name}" if path else entrypoint
+    with _loading:
+        if (entrypoint, folder) not in _loaded:
+            with _told_of(entrypoint, full, folder / path if path else None, folder):
+                _loaded[entrypoint, folder] = load_flow_from_entrypoint(full, use_placeholder_flow=False)
+        return _loaded[entrypoint, folder]
+
+
+@contextlib.contextmanager
+def _told_of(entrypoint: str, full: str, file: Path | None, folder: Path) -> Iterator[None]:
+    """Load user code in the block: whatever goes wrong there is one sentence."""
+    from prefect.exceptions import MissingFlowError, ScriptError
+
     advice = "Correct the flow's file or the entrypoint in [tool.blueprint], then run again."
-    if path and not (folder / path).is_file():
-        raise TaskFailed(f"The flow's file {folder / path} does not exist.", what_to_do=advice)
+    if file is not None and not file.is_file():
+        raise TaskFailed(f"The flow's file {file} does not exist.", what_to_do=advice)
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            return load_flow_from_entrypoint(full, use_placeholder_flow=False)
+            yield
     except MissingFlowError as error:
         raise TaskFailed(
             f"{entrypoint} is not a flow: {error}".strip(), where_to_look=full, what_to_do=advice
         ) from None
     except ScriptError as error:
-        cause = error.user_exc
-        where = f" ({Path(cause.filename or '').name}, line {cause.lineno})" if isinstance(cause, SyntaxError) else ""
-        what = f"{entrypoint} cannot be loaded: {type(cause).__name__}: {cause}{'' if 'line' in str(cause) else where}"
-        raise TaskFailed(what, where_to_look=full, what_to_do=advice) from None
-    except (Exception, SystemExit) as error:  # noqa: BLE001  the user's own code may raise anything at import
-        what = f"{entrypoint} cannot be loaded: {type(error).__name__}: {error}"
-        raise TaskFailed(what, where_to_look=full, what_to_do=advice) from None
+        raise _unloadable(entrypoint, full, error.user_exc, advice) from error
+    except (Exception, SystemExit) as error:
+        raise _unloadable(entrypoint, full, error, advice) from error
+
+
+def _unloadable(entrypoint: str, full: str, cause: BaseException, advice: str) -> TaskFailed:
+    where = f" ({Path(cause.filename or '').name}, line {cause.lineno})" if isinstance(cause, SyntaxError) else ""
+    what = f"{entrypoint} cannot be loaded: {type(cause).__name__}: {cause}{'' if 'line' in str(cause) else where}"
+    if isinstance(cause, ModuleNotFoundError):
+        advice = (
+            f"If {cause.name} is a package to install, add it to `requirements` in [tool.blueprint]; if it is your "
+            "own module, set `source` there to the folder that it is imported from. Then run again."
+        )
+    elif isinstance(cause, ImportError) and "relative import" in str(cause):
+        advice = (
+            "Name the flow through its package, as package.module.flow_function, in [tool.blueprint], with `source` "
+            "as the folder that the package lies in. Then run again."
+        )
+    return TaskFailed(what, where_to_look=full, what_to_do=advice)
+
+
+def flows_in(file: Path, folder: Path) -> list[str]:
+    """The names of the flow functions that a file defines, in their order.
+
+    Raises:
+        TaskFailed: It cannot be loaded.
+    """
+    from prefect import Flow
+    from prefect.utilities.importtools import load_script_as_module
+
+    with _loading, _told_of(str(file), str(file), file, folder):
+        found = vars(load_script_as_module(str(file)))
+        return [
+            name
+            for name, one in found.items()
+            if isinstance(one, Flow) and Path(one.fn.__code__.co_filename).resolve() == file.resolve()
+        ]
+
+
+def loaded_schema(settings: Settings, root: Path) -> Mapping[str, Any]:
+    """The parameter schema of the flow if it has been loaded; empty if not yet."""
+    flow = _loaded.get((settings.entrypoint, folder_of(settings, root)))
+    return flow.parameters.model_dump(mode="json") if flow else {}
 
 
 def folder_of(settings: Settings, root: Path) -> Path:

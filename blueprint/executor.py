@@ -51,6 +51,7 @@ class Execution:
 
     Attributes:
         statuses: How each task ended that was finished, blocked or interrupted; it grows while `run` is at work.
+        extra_seconds: By how much the deadlines of single tasks are raised.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Execution:
         self._record = record
         self._tell = tell
         self.jobs = jobs
+        self.extra_seconds: Mapping[int, float] = {}
         self._clock = clock
         self._stop = stop or threading.Event()
         self._grace = grace
@@ -171,7 +173,8 @@ class Execution:
         task = self._plan.by_number[number]
         self._record("task started", task=number, mode=task.mode.value)
         started = self._clock()
-        running = _Running(Handle(number, started + task.spec.seconds, clock=self._clock), started, task.spec.seconds)
+        seconds = task.spec.seconds + self.extra_seconds.get(number, 0.0)
+        running = _Running(Handle(number, started + seconds, clock=self._clock), started, seconds)
 
         def tell(text: str) -> None:
             running.waiting_for = text

@@ -7,17 +7,34 @@ Never imports Prefect: `plan`, `verify` and `stop` read settings too.
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 import zoneinfo
 from collections.abc import Mapping
+from datetime import date, time
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 SECRETS = ("api_auth_string", "database_url")  # never in arguments, logs, records
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/%&><\x00-\x1f]+$")]
-Parameters = dict[str, Any]
+
+
+def _as_json(value: Any) -> Any:
+    """TOML has dates and times, and the API speaks JSON: they become the texts that Pydantic reads them from."""
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("inf and nan cannot be given to a flow: JSON has no such numbers")
+    if isinstance(value, Mapping):
+        return {key: _as_json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(one) for one in value]
+    return value
+
+
+Parameters = Annotated[dict[str, Any], BeforeValidator(_as_json)]
 
 _ENTRYPOINT = re.compile(r"^[^:\x00]+\.py:[A-Za-z_]\w*$|^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")
 _CRON_ALIASES = frozenset(("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"))
@@ -83,6 +100,9 @@ class Settings(_Table):
     requirements: tuple[str, ...] = Field((), description="further packages that the flow needs")
     tasks: dict[str, TaskExpectation] = Field(default_factory=dict, description="what task 7 must find in the flow")
     check: str | None = Field(None, description="module:function called with a run's id and parameters")
+    run_seconds: Annotated[float, Field(ge=0, le=604_800)] = Field(
+        0, description="how long a run takes, if it is long: tasks that wait for runs are given that much more time"
+    )
     acceptance: Acceptance = Field(default_factory=lambda: Acceptance.model_validate({}))
     jobs: Annotated[int, Field(ge=1, le=30)] = Field(8, description="tasks at a time; 1 runs them strictly in order")
 

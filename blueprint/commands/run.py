@@ -123,7 +123,7 @@ def _run_platform_tasks(session: Session, settings: Settings) -> None:
     prefect_env.apply_to_self(settings, session.workspace)
 
     from blueprint.services.manager import ServiceManager
-    from blueprint.tasks import FUNCTIONS, Context
+    from blueprint.tasks import FUNCTIONS, Context, extra_seconds
 
     def started(name: str, facts: dict[str, Any]) -> None:
         session.journal.append("service started", service=name, **facts)
@@ -137,6 +137,7 @@ def _run_platform_tasks(session: Session, settings: Settings) -> None:
         document=functools.partial(_write_document, session),
     )
     session.execution.jobs = settings.jobs
+    session.execution.extra_seconds = extra_seconds(settings)
     session.execution.run({number: functools.partial(function, context) for number, function in FUNCTIONS.items()})
 
 

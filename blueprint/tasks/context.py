@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import inspect
+import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from blueprint import deployment, prefect_api
+from blueprint import deployment, prefect_api, secrecy
 from blueprint.deployment import FlowDefinition
 from blueprint.facts import Deployment, Run
 from blueprint.services.manager import ServiceManager
@@ -37,6 +41,11 @@ class Context:
     def flow(self) -> FlowDefinition:
         """The configured flow, loaded once."""
         return deployment.flow_definition(self.settings, self.workspace.root)
+
+    def secrets(self) -> frozenset[str]:
+        """The texts that must not be written anywhere; a parameter's only once the flow has said that it is secret."""
+        schema = deployment.loaded_schema(self.settings, self.workspace.root)
+        return secrecy.configured(self.settings, schema)
 
     def require_deployment(self) -> Deployment:
         """The deployment as the server has it now.
@@ -74,25 +83,49 @@ class Context:
     def effect(self, run: Run) -> Mapping[str, Any]:
         """Call the configured check with the run's id and parameters, and return the facts it found.
 
+        The check may be asynchronous. It says that the effect is not there by raising, or by returning False; what
+        else it returns is evidence, a mapping by its own keys.
+
         Raises:
             TaskFailed: The check cannot be called, or says that the effect is not there.
         """
         if self.settings.check is None:
             return {}
-        module, _, name = self.settings.check.partition(":")
+        function = self._check(self.settings.check)
         try:
-            function = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise TaskFailed(
-                f"The check {self.settings.check} cannot be loaded: {error}.",
-                where_to_look="pyproject.toml [tool.blueprint] check",
-                what_to_do="Name a function as module:function that can be imported from the project folder.",
-            ) from error
-        try:
-            return dict(function(run.id, dict(run.parameters)) or {})
+            found = function(run.id, dict(run.parameters))
+            if inspect.isawaitable(found):
+                found = asyncio.run(_result(found))
+            if found is False:
+                raise ValueError("it returned False")
+            if found is None or found is True:
+                return {}
+            facts = json.loads(json.dumps(found, default=str))  # the journal holds JSON
+            return facts if isinstance(facts, dict) else {"check": facts}
         except Exception as error:  # the user's own check may raise anything, and each of it means: not proven
             raise TaskFailed(
                 f"The check {self.settings.check} refused the run {run.name}: {error or type(error).__name__}",
                 where_to_look=f"{self.settings.server_url}/runs/flow-run/{run.id}",
                 what_to_do="See the run's logs there, then run `python run_blueprint.py --resume`.",
             ) from error
+
+    def _check(self, name: str) -> Callable[[str, dict[str, Any]], Any]:
+        module, _, function = name.partition(":")
+        folder = str(deployment.folder_of(self.settings, self.workspace.root))
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+        try:
+            found = getattr(importlib.import_module(module), function)
+            if not callable(found):
+                raise TypeError(f"{function} is not a function")
+        except Exception as error:  # the user's own module may raise anything at import
+            raise TaskFailed(
+                f"The check {name} cannot be loaded: {type(error).__name__}: {error}.",
+                where_to_look="pyproject.toml [tool.blueprint] check",
+                what_to_do=f"Name a function as module:function that can be imported from {folder}.",
+            ) from error
+        return cast("Callable[[str, dict[str, Any]], Any]", found)
+
+
+async def _result(awaitable: Any) -> Any:
+    return await awaitable

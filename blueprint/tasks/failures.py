@@ -9,6 +9,7 @@ from typing import Any
 from blueprint import prefect_api
 from blueprint.facts import Run, Transition
 from blueprint.reporting.failure_document import Case, Moment, render
+from blueprint.secrecy import hidden
 from blueprint.settings import RetryPolicy
 from blueprint.task import Evidence, Handle, TaskFailed, TaskSkipped
 from blueprint.tasks.context import Context
@@ -37,9 +38,9 @@ def document(ctx: Context, handle: Handle) -> Evidence:
         case, facts["failing"] = _failing(ctx, wait_for_end(made_failing.run, handle))
         cases.insert(0, case)
     if made_retried is not None:
-        case, facts["retried"] = _retried(ctx, wait_for_end(made_retried.run, handle))
+        case, facts["retried"] = _retried(ctx, wait_for_end(made_retried.run, handle), handle)
         cases.insert(0, case)
-    facts["document"] = ctx.document(render(cases))
+    facts["document"] = ctx.document(hidden(render(cases), ctx.secrets()))
     changed = any(made is not None and made.created for made in (made_retried, made_failing))
     return Evidence(
         f"{'; '.join(case.short for case in cases)}; written to {facts['document']}",
@@ -114,8 +115,8 @@ def _moments(history: list[Transition], run: Run) -> list[Moment]:
     return sorted(flow + [Moment(state.at, f"task run {state.name}", state.message) for state in history])
 
 
-def _retried(ctx: Context, run: Run) -> tuple[Case, dict[str, Any]]:
-    facts = prove_completed(ctx, run)
+def _retried(ctx: Context, run: Run, handle: Handle) -> tuple[Case, dict[str, Any]]:
+    facts = prove_completed(ctx, run, handle)
     history = _require_policy(run, ctx.settings.acceptance.failing_policy, exactly=False)
     times = sum(state.name == "AwaitingRetry" for state in history)
     outcome = f"retried {times} times, then Completed; {effect_summary(facts)}"
@@ -133,7 +134,14 @@ def _failing(ctx: Context, run: Run) -> tuple[Case, dict[str, Any]]:
             what_to_do="Give parameters that must fail as acceptance.failing in [tool.blueprint].",
         )
     policy = ctx.settings.acceptance.failing_policy
-    history = _require_policy(run, policy, exactly=True) if policy is None or policy.retries else []
+    if policy and policy.retries:
+        history = _require_policy(run, policy, exactly=True)
+    else:
+        history = max(_retries(run), key=len, default=[])
+    if policy and not policy.retries and history:
+        raise TaskFailed(
+            f"Flow run {run.name} was retried, expected no retries.", where_to_look="the flow's retry policy"
+        )
     times = sum(state.name == "AwaitingRetry" for state in history)
     outcome = (
         f"{times} retries{f' {policy.retry_delay_seconds:g} s apart' if policy else ''}, then Failed: {run.message}"

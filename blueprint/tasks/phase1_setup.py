@@ -19,7 +19,7 @@ from blueprint.settings import Settings
 from blueprint.task import Evidence, Handle, TaskFailed
 from blueprint.tasks.context import Context
 from blueprint.tasks.proofs import prove_server
-from blueprint.tasks.triggering import effect_summary, prove_completed
+from blueprint.tasks.triggering import effect_summary, prove_completed, task_runs_summary
 from blueprint.workspace import Workspace
 
 _PACKAGES = ("prefect", "pydantic", "tenacity", "psutil", "fastapi", "starlette", "sqlalchemy")
@@ -264,7 +264,7 @@ def verify_flow_run(ctx: Context, handle: Handle) -> Evidence:
             what_to_do="It was deleted or never reached this server; run `python run_blueprint.py --resume-from 9`.",
         )
     run: Run = max(found, key=lambda one: (one.type == "COMPLETED", one.created))
-    facts = prove_completed(ctx, run)
+    facts = prove_completed(ctx, run, handle)
 
     def logged() -> list[str]:
         lines = prefect_api.logs(run.id)
@@ -274,6 +274,6 @@ def verify_flow_run(ctx: Context, handle: Handle) -> Evidence:
 
     lines = wait_until(handle, logged)
     return Evidence(
-        f"run {run.name}: {run.state}, {len(facts['task_runs'])} task runs, {len(lines)} log lines",
+        f"run {run.name}: {run.state}, {task_runs_summary(facts)}, {len(lines)} log lines",
         facts | {"log_lines": len(lines)},
     )

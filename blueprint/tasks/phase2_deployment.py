@@ -82,7 +82,7 @@ def start_worker(ctx: Context, handle: Handle) -> Evidence:
 
 
 def verify_definition(ctx: Context, handle: Handle) -> Evidence:
-    """Task 14: the Python definition: entrypoint resolves, schedule fires, default parameters fit the schema."""
+    """Task 14: the Python definition: entrypoint resolves, schedule fires, default parameters fit, the name is free."""
     settings = ctx.settings
     target = deployment.wanted(settings, ctx.workspace.root)
     problems = deployment.parameter_problems(settings, ctx.workspace.root, settings.parameters)
@@ -92,6 +92,7 @@ def verify_definition(ctx: Context, handle: Handle) -> Evidence:
             where_to_look="pyproject.toml [tool.blueprint] parameters",
             what_to_do="Correct them and run again.",
         )
+    _own_deployment(ctx, target)
     facts: dict[str, Any] = {
         "deployment": f"{target.flow_name}/{target.name}",
         "entrypoint": target.entrypoint,
@@ -110,16 +111,26 @@ def verify_definition(ctx: Context, handle: Handle) -> Evidence:
     return Evidence(f"{target.flow_name}/{target.name} version {target.version}; {when}; parameters fit", facts)
 
 
+def _own_deployment(ctx: Context, target: deployment.Wanted) -> Deployment | None:
+    """What the server has under the deployment's name; None if the name is free.
+
+    Raises:
+        TaskFailed: It is somebody else's.
+    """
+    found = prefect_api.deployment(target.flow_name, target.name)
+    if found is not None and found.description != deployment.MADE_BY:
+        raise TaskFailed(
+            f"There is a deployment {target.flow_name}/{target.name} that Blueprint did not make.",
+            where_to_look=f"{ctx.settings.server_url}/deployments/deployment/{found.id}",
+            what_to_do="Choose another name with `deployment` in [tool.blueprint], or delete that one, and run again.",
+        )
+    return found
+
+
 def deploy_flow(ctx: Context, handle: Handle) -> Evidence:
     """Task 15: deployed with flow.deploy or served with flow.serve; deploying again keeps the same id."""
     target = deployment.wanted(ctx.settings, ctx.workspace.root)
-    before = prefect_api.deployment(target.flow_name, target.name)
-    if before is not None and before.description != deployment.MADE_BY:
-        raise TaskFailed(
-            f"There is a deployment {target.flow_name}/{target.name} that Blueprint did not make.",
-            where_to_look=f"{ctx.settings.server_url}/deployments/deployment/{before.id}",
-            what_to_do="Choose another name with `deployment` in [tool.blueprint], or delete that one, and run again.",
-        )
+    before = _own_deployment(ctx, target)
     if ctx.settings.serves:
         why = _serve(ctx, handle, before)
     else:

@@ -24,6 +24,7 @@ from blueprint.tasks.triggering import (
     in_order,
     prove_completed,
     require_run,
+    task_runs_summary,
     trigger,
     wait_for_end,
 )
@@ -69,7 +70,7 @@ def _page(ctx: Context, run: Run) -> str:
 def verify_completed(ctx: Context, handle: Handle) -> Evidence:
     """Task 22: states in order Scheduled → Pending → Running → Completed, its task runs, its effect."""
     run = wait_for_end(_latest(ctx, 21), handle)
-    facts = prove_completed(ctx, run)
+    facts = prove_completed(ctx, run, handle)
     states = prefect_api.transitions(run.id)
     if not in_order(states):
         raise TaskFailed(
@@ -78,7 +79,7 @@ def verify_completed(ctx: Context, handle: Handle) -> Evidence:
             where_to_look=_page(ctx, run),
         )
     seen = " → ".join(dict.fromkeys(state.name for state in states))
-    return Evidence(f"{seen}; {len(facts['task_runs'])} task runs; {effect_summary(facts)}", facts)
+    return Evidence(f"{seen}; {task_runs_summary(facts)}; {effect_summary(facts)}", facts)
 
 
 def _latest(ctx: Context, case: int) -> Run:
@@ -111,7 +112,7 @@ def trigger_json(ctx: Context, handle: Handle) -> Evidence:
 def _run_case(ctx: Context, handle: Handle, case: int, parameters: Mapping[str, Any]) -> Evidence:
     made = _trigger(ctx, case, parameters)
     run = wait_for_end(made.run, handle)
-    facts = prove_completed(ctx, run)
+    facts = prove_completed(ctx, run, handle)
     _require_parameters(ctx, run, parameters)
     return Evidence(
         f"run {run.name} with {dict(parameters)}: Completed, {effect_summary(facts)}",
@@ -136,7 +137,7 @@ def verify_runs(ctx: Context, handle: Handle) -> Evidence:
     for case, parameters in _cases(ctx).items():
         run = require_run(_latest(ctx, case).id)
         _require_parameters(ctx, run, parameters)
-        facts[str(case)] = prove_completed(ctx, run)
+        facts[str(case)] = prove_completed(ctx, run, handle)
     ids = {one["flow_run_id"] for one in facts.values()}
     if len(ids) != len(facts):
         raise TaskFailed("Two cases of this execution share one flow run.", facts=facts)

@@ -14,6 +14,7 @@ from blueprint.task import Handle, TaskFailed
 from blueprint.tasks.context import Context
 
 ORDER = ("SCHEDULED", "PENDING", "RUNNING", "COMPLETED")
+SETTLING_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,13 @@ def require_run(run_id: str) -> Run:
     return found
 
 
-def prove_completed(ctx: Context, run: Run) -> dict[str, Any]:
+def prove_completed(ctx: Context, run: Run, handle: Handle | None = None) -> dict[str, Any]:
     """Read a run back: Completed through the right states, with task runs, and its effect there.
+
+    Args:
+        ctx: Of the task.
+        run: A run that has ended.
+        handle: To wait for the task runs with, which reach the server as events, some after the flow run's own end.
 
     Returns:
         The facts: id, name, states with times, task runs, and what the configured check found.
@@ -95,9 +101,10 @@ def prove_completed(ctx: Context, run: Run) -> dict[str, Any]:
             facts={"flow_run_id": run.id, "parameters": dict(run.parameters)},
         )
     states = prefect_api.transitions(run.id)
-    task_runs = prefect_api.task_runs(run.id)
-    unfinished = [one.name for one in task_runs if one.type != "COMPLETED"]
+    task_runs = settled_task_runs(ctx, run, handle) if handle else prefect_api.task_runs(run.id)
     expected = len(ctx.settings.tasks)
+    # A flow that we know nothing of may live with a failed task and say so: it is the flow run that must be Completed.
+    unfinished = [one.name for one in task_runs if one.type != "COMPLETED" and (expected or not one.is_final)]
     if unfinished or len(task_runs) < expected:
         raise TaskFailed(
             f"Flow run {run.name} has {len(task_runs)} task runs, {len(unfinished)} of them not Completed; "
@@ -109,15 +116,51 @@ def prove_completed(ctx: Context, run: Run) -> dict[str, Any]:
         "name": run.name,
         "parameters": dict(run.parameters),
         "states": [{"state": state.name, "at": state.at.isoformat()} for state in states],
-        "task_runs": {one.name: one.state for one in task_runs},
+        "task_runs": _by_name(task_runs),
         "effect": dict(ctx.effect(run)),
     }
+
+
+def _by_name(task_runs: list[Run]) -> dict[str, str]:
+    """Each task run's state; Prefect's names have three hexadecimal digits at the end, which 200 runs soon share."""
+    states: dict[str, str] = {}
+    for one in task_runs:
+        states[one.name if one.name not in states else f"{one.name} ({one.id})"] = one.state
+    return states
+
+
+def settled_task_runs(ctx: Context, run: Run, handle: Handle) -> list[Run]:
+    """The task runs once all of them have arrived at the server and ended; or as they are after `SETTLING_SECONDS`."""
+    expected = len(ctx.settings.tasks)
+    seen: list[Run] = []
+
+    def settled() -> list[Run]:
+        nonlocal seen
+        before, seen = seen, prefect_api.task_runs(run.id)
+        moving = sum(not one.is_final for one in seen)
+        if moving or len(seen) < expected:
+            raise NotReady(f"{moving} of {len(seen)} task runs of {run.name} have not ended for the server yet")
+        if not expected and len(seen) != len(before):  # how many there will be is not known: until no more come
+            raise NotReady(f"the server may not have heard of all task runs of {run.name} yet")
+        return seen
+
+    try:
+        return wait_until(handle, settled, first=0.2, most=1.0, seconds=SETTLING_SECONDS)
+    except TaskFailed:
+        return seen
 
 
 def in_order(states: list[Transition]) -> bool:
     """Whether the states are Scheduled → Pending → Running → Completed; within a type the names (Late) may vary."""
     types = [state.type for state in states]
     return tuple(dict.fromkeys(types)) == ORDER and types == sorted(types, key=ORDER.index)
+
+
+def task_runs_summary(facts: Mapping[str, Any]) -> str:
+    """How many task runs there were, and those that did not complete."""
+    states = [state for state in facts["task_runs"].values() if state not in ("Completed", "Cached")]
+    others = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    return f"{len(facts['task_runs'])} task runs{f' ({others})' if others else ''}"
 
 
 def effect_summary(facts: Mapping[str, Any]) -> str:
