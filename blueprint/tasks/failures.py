@@ -81,7 +81,16 @@ def _retries(run: Run) -> list[list[Transition]]:
     """For the flow run and each task run that was retried: its states, in order."""
     histories = [prefect_api.transitions(run.id)]
     histories += [prefect_api.task_run_transitions(one.id) for one in prefect_api.task_runs(run.id)]
-    return [states for states in histories if any(state.name == "AwaitingRetry" for state in states)]
+    return [states for states in histories if _waits(states)]
+
+
+def _waits(states: list[Transition]) -> list[int]:
+    """Where in the history a retry was decided: at AwaitingRetry, or, if there is no delay, at Retrying itself."""
+    return [
+        index
+        for index, state in enumerate(states)
+        if state.name == "AwaitingRetry" or (state.name == "Retrying" and states[index - 1].type == "RUNNING")
+    ]
 
 
 def _require_policy(run: Run, policy: RetryPolicy | None, exactly: bool) -> list[Transition]:
@@ -92,7 +101,7 @@ def _require_policy(run: Run, policy: RetryPolicy | None, exactly: bool) -> list
     """
     histories = _retries(run)
     history = max(histories, key=len) if histories else []
-    waits = [index for index, state in enumerate(history) if state.name == "AwaitingRetry"]
+    waits = _waits(history)
     expected = policy.retries if policy else 1
     if len(waits) != expected if exactly and policy else not waits:
         raise TaskFailed(
@@ -101,7 +110,8 @@ def _require_policy(run: Run, policy: RetryPolicy | None, exactly: bool) -> list
             what_to_do="Set retries and retry_delay_seconds there, or acceptance.failing_policy in [tool.blueprint].",
         )
     for index in waits:
-        delay = (history[index + 1].at - history[index].at).total_seconds() if index + 1 < len(history) else 0.0
+        waited = history[index].name == "AwaitingRetry" and index + 1 < len(history)
+        delay = (history[index + 1].at - history[index].at).total_seconds() if waited else 0.0
         if policy and delay < policy.retry_delay_seconds - _EARLY:
             raise TaskFailed(
                 f"Flow run {run.name} was retried after {delay:.1f} s, expected {policy.retry_delay_seconds:g} s.",
@@ -118,7 +128,7 @@ def _moments(history: list[Transition], run: Run) -> list[Moment]:
 def _retried(ctx: Context, run: Run, handle: Handle) -> tuple[Case, dict[str, Any]]:
     facts = prove_completed(ctx, run, handle)
     history = _require_policy(run, ctx.settings.acceptance.failing_policy, exactly=False)
-    times = sum(state.name == "AwaitingRetry" for state in history)
+    times = len(_waits(history))
     outcome = f"retried {times} times, then Completed; {effect_summary(facts)}"
     case = Case(
         "A source that fails for a while", dict(run.parameters), outcome, f"(a) {outcome}", _moments(history, run)
@@ -142,7 +152,7 @@ def _failing(ctx: Context, run: Run) -> tuple[Case, dict[str, Any]]:
         raise TaskFailed(
             f"Flow run {run.name} was retried, expected no retries.", where_to_look="the flow's retry policy"
         )
-    times = sum(state.name == "AwaitingRetry" for state in history)
+    times = len(_waits(history))
     outcome = (
         f"{times} retries{f' {policy.retry_delay_seconds:g} s apart' if policy else ''}, then Failed: {run.message}"
     )

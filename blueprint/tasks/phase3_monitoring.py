@@ -16,6 +16,7 @@ from blueprint.services.waiting import wait_until
 from blueprint.task import Evidence, Handle, TaskFailed, TaskSkipped
 from blueprint.tasks import failures
 from blueprint.tasks.context import Context
+from blueprint.tasks.phase2_deployment import verify_pool
 from blueprint.tasks.proofs import prove_deployment, prove_server, prove_worker
 from blueprint.tasks.schedules import require_active, upcoming
 from blueprint.tasks.triggering import (
@@ -231,6 +232,8 @@ def verify_all(ctx: Context, handle: Handle) -> Evidence:
     """Task 30: everything above read once more; nothing late, stuck or failed but what task 28 meant to fail."""
     server = prove_server(ctx)
     deployed = prove_deployment(ctx)
+    if not ctx.settings.serves:
+        verify_pool(ctx, handle)
     worker = prove_worker(ctx) if not ctx.settings.serves else {"serving": ctx.services.state(platform.RUNNER)}
     if worker.get("serving", "running") != "running":
         raise TaskFailed(f"The serving process is {worker['serving']}.", where_to_look="logs/worker.log")
