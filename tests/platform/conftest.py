@@ -51,3 +51,12 @@ def beside(platform: Platform, spare: Path) -> Iterator[Tasks]:
     worker_port, source_port = free_ports(2)
     with tasks_of(spare, f"port={platform.port}", f"worker_port={worker_port}", f"source_port={source_port}") as tasks:
         yield tasks
+
+
+@pytest.fixture
+def mended(platform: Platform) -> Iterator[None]:
+    """Server and worker run again after the test, whatever it did to them and however it ended."""
+    yield
+    for number in (8, 13):
+        outcome = platform.call(number, seconds=120)
+        assert outcome.passed, outcome

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -126,6 +123,22 @@ def test_8_a_server_that_dies_at_its_start_fails_at_once_with_the_line_that_tell
     assert not (spare / ".blueprint" / "services" / "server.json").exists()
 
 
+@pytest.mark.usefixtures("mended")
+def test_8_a_server_that_was_killed_is_missed_by_all_that_need_it_and_started_again(platform: Platform) -> None:
+    dead = platform.kill("server")
+    for number in (20, 30):
+        assert platform.call(number).failed_saying("The Prefect server is not running: stopped"), number
+    for number in (10, 12, 16, 21, 25):
+        outcome = platform.call(number)
+        assert outcome.failed_saying("server did not answer"), (number, outcome)
+    outcome = platform.call(8, seconds=120)
+    assert outcome.status == "changed", outcome
+    assert f"its process (pid {dead}) was" in outcome.why
+    assert platform.pid("server") != dead
+    for number in (13, 20, 30):
+        assert platform.call(number).passed, number
+
+
 # --- 9 Test local execution ------------------------------------------------------------------------------------------
 
 
@@ -142,7 +155,7 @@ def test_9_a_script_that_cannot_load_its_rows_is_told(beside: Tasks, spare: Path
 
 def test_9_rows_that_are_missing_are_told(platform: Platform) -> None:
     run = platform.run_of(9)["id"]
-    with platform.without_rows(platform.warehouse, "public.daily_metrics", run):
+    with platform.without_rows(run):
         outcome = platform.call(9)
         assert outcome.failed_saying("was to land 100 rows", "has 0 of it"), outcome
     assert platform.call(9).status == "ok"
@@ -177,21 +190,7 @@ def test_10_a_run_of_another_execution_does_not_count(platform: Platform, origin
 
 
 def test_10_logs_that_are_missing_are_missed(platform: Platform) -> None:
-    with _without_logs(platform, platform.run_of(9)["id"]):
+    with platform.without_logs(platform.run_of(9)["id"]):
         outcome = platform.call(10, seconds=2)
         assert outcome.failed_saying("no log lines"), outcome
     assert platform.call(10).status == "ok"
-
-
-@contextlib.contextmanager
-def _without_logs(platform: Platform, run: str) -> Iterator[None]:
-    with contextlib.closing(sqlite3.connect(platform.server_database, timeout=30)) as connection:
-        rows = connection.execute("SELECT * FROM log WHERE flow_run_id = ?", (run,)).fetchall()
-        assert rows
-        with connection:
-            connection.execute("DELETE FROM log WHERE flow_run_id = ?", (run,))
-        try:
-            yield
-        finally:
-            with connection:
-                connection.executemany(f"INSERT INTO log VALUES ({', '.join('?' * len(rows[0]))})", rows)

@@ -1,4 +1,4 @@
-"""Task 5: an environment that installs and imports, and in which the server is broken all the same, is told from a good one.
+"""Task 5: an environment that installs and imports although the server in it is broken is told from a good one.
 
 The environment is a real one: made from the lock by tasks 2 and 4, and then broken as a user breaks it, with pip.
 """

@@ -26,7 +26,7 @@ FLOW = "enterprise_data_pipeline"
 _CALLER = Path(__file__).with_name("task_process.py")
 
 eventually = retry(
-    wait=wait_fixed(0.1), stop=stop_after_delay(30), retry=retry_if_exception_type(AssertionError), reraise=True
+    wait=wait_fixed(0.1), stop=stop_after_delay(60), retry=retry_if_exception_type(AssertionError), reraise=True
 )
 
 
@@ -225,28 +225,20 @@ class Platform:
         try:
             yield
         finally:
-            os.killpg(pid, signal.SIGCONT)
-
-    def worker_is_online(self) -> None:
-        """Have the worker beat again after a test that stopped it."""
-        outcome = self.call(13)
-        assert outcome.passed, outcome
+            with contextlib.suppress(ProcessLookupError):  # the test had it restarted
+                os.killpg(pid, signal.SIGCONT)
 
     @contextlib.contextmanager
-    def without_rows(self, database: Path, table: str, flow_run_id: str) -> Iterator[list[tuple[Any, ...]]]:
-        """The flow run's rows are taken out of a table during the block, and put back after it."""
-        with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection:
-            where = f"""FROM "{table}" WHERE flow_run_id = ?"""
-            rows = connection.execute(f"SELECT * {where}", (flow_run_id,)).fetchall()
-            assert rows, f"there are no rows of {flow_run_id} in {table} to take away"
-            with connection:
-                connection.execute(f"DELETE {where}", (flow_run_id,))
-            try:
-                yield rows
-            finally:
-                with connection:
-                    places = ", ".join("?" * len(rows[0]))
-                    connection.executemany(f"""INSERT INTO "{table}" VALUES ({places})""", rows)
+    def without_rows(self, run: str) -> Iterator[None]:
+        """What a flow run landed in the usual table is not there during the block."""
+        with taken(self.warehouse, "public.daily_metrics", "flow_run_id = ?", run):
+            yield
+
+    @contextlib.contextmanager
+    def without_logs(self, run: str, which: str = "") -> Iterator[None]:
+        """The server's log lines of a flow run (those with a text in them) are not there during the block."""
+        with taken(self.server_database, "log", "flow_run_id = ? AND instr(message, ?)", run, which):
+            yield
 
     def variant(self, name: str, *changes: tuple[str, str]) -> str:
         """A copy of the pipeline's file with pieces of its code replaced; gives its entrypoint."""
@@ -271,6 +263,22 @@ class Platform:
             self.http.delete(f"/deployments/{found}")
 
 
+@contextlib.contextmanager
+def taken(database: Path, table: str, where: str, *values: str) -> Iterator[list[tuple[Any, ...]]]:
+    """Rows are taken out of an SQLite table during the block, and put back after it; gives them."""
+    with contextlib.closing(sqlite3.connect(database, timeout=30)) as connection:
+        rows = connection.execute(f"""SELECT * FROM "{table}" WHERE {where}""", values).fetchall()
+        assert rows, f"there is nothing to take out of {table}"
+        with connection:
+            connection.execute(f"""DELETE FROM "{table}" WHERE {where}""", values)
+        try:
+            yield rows
+        finally:
+            with connection:
+                places = ", ".join("?" * len(rows[0]))
+                connection.executemany(f"""INSERT INTO "{table}" VALUES ({places})""", rows)
+
+
 def _is_gone(pid: int) -> None:
     with contextlib.suppress(OSError, IndexError):
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
@@ -284,7 +292,10 @@ def running_platform(folder: Path) -> Iterator[Platform]:
     port, worker_port, source_port = free_ports(3)
     settings = (f"port={port}", f"worker_port={worker_port}", f"source_port={source_port}")
     url = f"http://127.0.0.1:{port}/api"
-    with tasks_of(root, *settings) as tasks, httpx.Client(base_url=url, timeout=70, trust_env=False) as http:
+    # No connection is kept: a test may have frozen or killed the server since the last request.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    http = httpx.Client(base_url=url, timeout=70, trust_env=False, limits=limits)
+    with tasks_of(root, *settings) as tasks, http:
         platform = Platform(root, tasks, port, worker_port, source_port, http)
         for number in range(5, 31):
             platform.first[number] = platform.call(number, seconds=240)

@@ -1,0 +1,227 @@
+"""Tasks 21 to 30 fail when what they prove is no longer so, and say what it is. Task 28 has a module of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.support.live_platform import Platform, taken
+
+
+@contextlib.contextmanager
+def _other_parameters(platform: Platform, case: int) -> Iterator[None]:
+    """The server remembers other parameters of a case's run during the block."""
+    run = platform.run_of(case)
+    platform.patch(f"/flow_runs/{run['id']}", {"parameters": run["parameters"] | {"batch_size": 51}})
+    try:
+        yield
+    finally:
+        platform.patch(f"/flow_runs/{run['id']}", {"parameters": run["parameters"]})
+
+
+# --- 21 Trigger deployment, 22 Verify execution completed ------------------------------------------------------------
+
+
+def test_21_and_25_a_run_with_other_parameters_than_the_deployments_is_told(platform: Platform) -> None:
+    with _other_parameters(platform, 21):
+        for number in (21, 25):
+            outcome = platform.call(number)
+            assert outcome.failed_saying("'batch_size': 51", "'batch_size': 500"), outcome
+    assert platform.call(21).status == "ok"
+
+
+def test_22_rows_that_are_missing_are_missed_by_all_that_count_them(platform: Platform) -> None:
+    run = platform.run_of(21)["id"]
+    with platform.without_rows(run):
+        for number in (22, 25, 30):
+            outcome = platform.call(number)
+            assert outcome.failed_saying("was to land 500 rows", "has 0 of it"), outcome
+            assert run in outcome.where_to_look
+    assert platform.call(22).status == "ok"
+
+
+def test_22_one_missing_row_is_missed(platform: Platform) -> None:
+    run = platform.run_of(21)["id"]
+    one = 'rowid = (SELECT min(rowid) FROM "public.daily_metrics" WHERE flow_run_id = ?)'
+    with taken(platform.warehouse, "public.daily_metrics", one, run):
+        outcome = platform.call(22)
+    assert outcome.failed_saying("was to land 500 rows", "has 499 of it"), outcome
+
+
+def test_22_a_run_that_skipped_a_state_is_told(platform: Platform) -> None:
+    where = "flow_run_id = ? AND type = 'PENDING'"
+    with taken(platform.server_database, "flow_run_state", where, platform.run_of(21)["id"]):
+        outcome = platform.call(22)
+    assert outcome.failed_saying("not Scheduled → Pending → Running → Completed"), outcome
+
+
+def test_22_a_run_that_was_never_triggered_is_missed(platform: Platform, origin: str) -> None:
+    outcome = platform.call(22, origin=origin)
+    assert outcome.failed_saying("knows no flow run of task 21"), outcome
+    assert "--resume-from 21" in outcome.what_to_do
+
+
+@pytest.mark.usefixtures("mended")
+def test_22_a_run_that_no_worker_takes_and_one_that_crashed_do_not_pass(platform: Platform, origin: str) -> None:
+    with platform.frozen("worker"):
+        assert platform.call(21, origin=origin).status == "changed"
+        run = platform.run_of(21, origin)["id"]
+        outcome = platform.call(22, origin=origin, seconds=2)
+        assert outcome.failed_saying("is Scheduled"), outcome
+
+        platform.post(f"/flow_runs/{run}/set_state", {"state": {"type": "CRASHED", "name": "Crashed"}, "force": True})
+        outcome = platform.call(22, origin=origin)
+        assert outcome.failed_saying("ended Crashed, not Completed"), outcome
+        platform.delete(f"/flow_runs/{run}")
+
+
+# --- 23 Trigger with parameter overrides, 24 with JSON parameters, 25 Verify multiple flow runs ----------------------
+
+
+def test_23_and_25_overrides_that_did_not_arrive_are_told(platform: Platform) -> None:
+    with _other_parameters(platform, 23):
+        outcome = platform.call(23)
+        assert outcome.failed_saying("was to land 51 rows, but", "has 50 of it"), outcome
+        assert platform.call(25).failed_saying("'batch_size': 51", "'batch_size': 50")
+    assert platform.call(23).status == "ok"
+
+
+def test_24_and_25_rows_in_another_table_than_the_one_named_do_not_count(platform: Platform) -> None:
+    run = platform.run_of(24)["id"]
+    with (
+        taken(platform.warehouse, "test.metrics", "flow_run_id = ?", run) as rows,
+        contextlib.closing(sqlite3.connect(platform.warehouse, timeout=20)) as connection,
+    ):
+        places = ", ".join("?" * len(rows[0]))
+        with connection:
+            connection.executemany(f'INSERT INTO "public.daily_metrics" VALUES ({places})', rows)
+        outcomes = [platform.call(number) for number in (24, 25)]
+        with connection:
+            connection.execute('DELETE FROM "public.daily_metrics" WHERE flow_run_id = ?', (run,))
+    for outcome in outcomes:
+        assert outcome.failed_saying("was to land 200 rows", "warehouse.test.metrics", "has 0 of it"), outcome
+    assert platform.call(24).status == "ok"
+
+
+def test_23_parameters_that_the_server_refuses_are_told(platform: Platform, origin: str) -> None:
+    outcome = platform.call(23, origin=origin, acceptance={"overrides": {"batch_size": 0}})
+    assert outcome.failed_saying("refused the run's parameters", "batch_size"), outcome
+    assert platform.runs(f"blueprint:{origin}") == []
+
+
+def test_23_and_24_cases_that_are_not_configured_are_skipped_not_ticked(platform: Platform, origin: str) -> None:
+    for number in (23, 24, 28):
+        outcome = platform.call(number, origin=origin, acceptance={})
+        assert outcome.status == "skipped", outcome
+        assert "configured" in outcome.summary
+
+
+# --- 26 Check logs accessibility -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["", "Loaded 200 rows"], ids=["all lines", "one line"])
+def test_26_log_lines_that_the_api_has_lost_are_missed(platform: Platform, which: str) -> None:
+    run = platform.run_of(24)
+    with platform.without_logs(run["id"], which):
+        outcome = platform.call(26, seconds=2)
+    assert outcome.failed_saying("the API lacks", f"lines of {run['name']}", which), outcome
+    assert platform.call(26).status == "ok"
+
+
+@pytest.mark.parametrize("name", ["server.log", "worker.log"])
+def test_26_a_log_file_that_is_gone_is_missed(platform: Platform, name: str) -> None:
+    log = platform.root / "logs" / name
+    log.rename(log.with_suffix(".away"))
+    try:
+        outcome = platform.call(26)
+        log.touch()
+        empty = platform.call(26)
+    finally:
+        log.with_suffix(".away").replace(log)
+    for one in (outcome, empty):
+        assert one.failed_saying(f"logs/{name} is missing or empty"), one
+
+
+# --- 27 Verify monitoring points -------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("mended")
+def test_27_a_dead_worker_is_missed_at_its_health_endpoint(platform: Platform) -> None:
+    platform.kill("worker")
+    assert platform.call(27).failed_saying("worker health: ", "refused")
+
+
+@pytest.mark.usefixtures("mended")
+def test_27_a_frozen_server_is_told(platform: Platform) -> None:
+    with platform.frozen("server"):
+        outcome = platform.call(27)
+    assert outcome.failed_saying("health: "), outcome
+
+
+# --- 30 Final system verification ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def held_run(platform: Platform) -> Iterator[dict[str, Any]]:
+    """A run of the deployment that is five minutes late, because the queue that it waits in is paused."""
+    queue = platform.post("/work_pools/local-process-pool/queues", {"name": "held", "is_paused": True})
+    due = datetime.now(UTC) - timedelta(minutes=5)
+    state = {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}
+    deployment = platform.deployment()["id"]
+    made = platform.post(
+        f"/deployments/{deployment}/create_flow_run", {"state": state, "work_queue_name": queue["name"]}
+    )
+    try:
+        yield made
+    finally:
+        platform.delete(f"/flow_runs/{made['id']}")
+        platform.delete("/work_pools/local-process-pool/queues/held")
+
+
+def test_30_a_run_that_is_late_is_told(platform: Platform, held_run: dict[str, Any]) -> None:
+    outcome = platform.call(30)
+    assert outcome.failed_saying("Not everything is well", held_run["name"], "since"), outcome
+
+
+def test_30_a_run_of_this_execution_that_crashed_is_told_and_one_of_another_is_not(platform: Platform) -> None:
+    deployment = platform.deployment()["id"]
+    crashed = {"type": "CRASHED", "name": "Crashed"}
+    for tag, fails in ((f"blueprint:{platform.origin}", True), ("blueprint:another", False)):
+        later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2099-01-01T00:00:00Z"}}
+        made = platform.post(f"/deployments/{deployment}/create_flow_run", {"state": later, "tags": [tag]})
+        try:
+            platform.post(f"/flow_runs/{made['id']}/set_state", {"state": crashed, "force": True})
+            outcome = platform.call(30)
+        finally:
+            platform.delete(f"/flow_runs/{made['id']}")
+        if fails:
+            assert outcome.failed_saying(f"{made['name']} is Crashed"), outcome
+        else:
+            assert outcome.status == "ok", outcome
+
+
+@pytest.mark.parametrize("case", [21, 23, 24])
+def test_30_a_run_that_was_deleted_is_missed(platform: Platform, case: int) -> None:
+    """Seen with another tag: a deleted run cannot be brought back."""
+    run = platform.run_of(case)
+    platform.patch(f"/flow_runs/{run['id']}", {"tags": []})
+    try:
+        for number in (25, 30):
+            assert platform.call(number).failed_saying(f"no flow run of task {case}"), number
+    finally:
+        platform.patch(f"/flow_runs/{run['id']}", {"tags": run["tags"]})
+    assert platform.call(30).status == "ok"
+
+
+def test_30_a_pool_that_was_paused_is_told(platform: Platform) -> None:
+    platform.patch("/work_pools/local-process-pool", {"is_paused": True})
+    try:
+        outcome = platform.call(30)
+    finally:
+        platform.patch("/work_pools/local-process-pool", {"is_paused": False})
+    assert outcome.failed_saying("paused"), outcome
