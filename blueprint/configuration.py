@@ -1,6 +1,7 @@
 """Where settings come from: pyproject.toml's `[tool.blueprint]`, then BLUEPRINT_… variables, then the command line.
 
-A later source overrides an earlier one, key by key. Everything unusable is one sentence that names source and key.
+A later source overrides an earlier one, key by key. Everything unusable is one sentence that names source and key, and
+one that says what is accepted. Standard library only at import: unknown keys are refused before anything is installed.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
+from blueprint.accepted import ACCEPTED, SECRETS, shown
 from blueprint.errors import UsageError
-from blueprint.settings import SECRETS, Settings
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from blueprint.settings import Settings
 
 ENVIRONMENT_PREFIX = "BLUEPRINT_"
+_MOST_SHOWN = 5
 _TEXTS = frozenset(
     (
         *SECRETS,
@@ -41,6 +46,28 @@ def load(
     Raises:
         UsageError: An unknown key or a value that is not accepted, with its source and what is accepted.
     """
+    from pydantic import ValidationError
+
+    from blueprint.settings import Settings
+
+    values, sources = read(root, environment, arguments, remembered)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(*_explain(error, sources)) from None
+
+
+def read(
+    root: Path, environment: Mapping[str, str], arguments: Iterable[str] = (), remembered: Iterable[str] = ()
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read the values without judging them: what can be said before Pydantic is installed. Arguments as for `load`.
+
+    Returns:
+        The value of each key, and the source of each.
+
+    Raises:
+        UsageError: The file cannot be read, a key is unknown, or a secret is among the arguments.
+    """
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for found, source in (
@@ -51,10 +78,7 @@ def load(
     ):
         values.update(found)
         sources.update(dict.fromkeys(found, source))
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        raise UsageError(*_explain(error, sources)) from None
+    return values, sources
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -62,14 +86,19 @@ def _from_file(path: Path) -> dict[str, Any]:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path} is missing.", "Restore it from the repository.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}.", "Correct it and run again.") from None
+    except ValueError as error:  # no UTF-8, no TOML, or a number with thousands of digits
+        raise UsageError(f"{path} is not valid TOML: {shown(error, 200)}.", "Correct it and run again.") from None
+    except RecursionError:
+        raise UsageError(f"{path} is nested too deep.", "Correct it and run again.") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", "Make it a readable file.") from None
     tool = document.get("tool", {})
     table = tool.get("blueprint", {}) if isinstance(tool, dict) else None
     if not isinstance(table, dict):
         raise UsageError(f"{path}: tool.blueprint must be a table.", "Write it as [tool.blueprint].")
+    for key in table:
+        if key not in ACCEPTED:
+            raise UsageError(f"pyproject.toml [tool.blueprint]: {shown(key)} names no setting.", _known("KEY = VALUE"))
     return table
 
 
@@ -78,32 +107,40 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     for variable, text in environment.items():
         if variable.startswith(ENVIRONMENT_PREFIX):
             key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-            if key not in Settings.model_fields:
-                raise UsageError(f"The environment variable {variable} names no setting.", _known("BLUEPRINT_<KEY>"))
+            if key not in ACCEPTED:
+                raise UsageError(
+                    f"The environment variable {shown(variable)} names no setting.", _known("BLUEPRINT_<KEY>")
+                )
             values[key] = _value(key, text)
     return values
 
 
 def _from_arguments(arguments: Iterable[str]) -> dict[str, Any]:
-    values = {}
-    for argument in arguments:
-        key, equals, text = argument.partition("=")
-        key = key.strip().replace("-", "_")
-        if not equals or key not in Settings.model_fields:
-            raise UsageError(f"--set {argument!r} names no setting.", _known("--set KEY=VALUE"))
-        if key in SECRETS:
-            raise UsageError(
-                f"{key} is a secret, and arguments can be seen by every user of the machine.",
-                f"Set the environment variable {ENVIRONMENT_PREFIX}{key.upper()} instead.",
-            )
-        values[key] = _value(key, text)
-    return values
+    return {key: _value(key, text) for key, text in map(setting, arguments)}
+
+
+def setting(argument: str) -> tuple[str, str]:
+    """Take one `key=value` of the command line apart. An error names the key only: the value may be a secret.
+
+    Raises:
+        UsageError: It names no setting, or a secret.
+    """
+    name, equals, text = argument.partition("=")
+    key = name.strip().replace("-", "_")
+    if not equals or key not in ACCEPTED:
+        raise UsageError(f"--set {shown(name)} names no setting.", _known("--set KEY=VALUE"))
+    if key in SECRETS:
+        raise UsageError(
+            f"{key} is a secret, and arguments can be seen by every user of the machine.",
+            f"Set the environment variable {ENVIRONMENT_PREFIX}{key.upper()} instead.",
+        )
+    return key, text
 
 
 def _value(key: str, text: str) -> Any:
-    """Texts are taken as they are; for everything else JSON is tried first, and Pydantic judges the result."""
+    """Texts are taken as they are, an empty one as none; else JSON is tried, and Pydantic judges the result."""
     if key in _TEXTS:
-        return text or None if Settings.model_fields[key].default is None else text
+        return text or None
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -111,19 +148,22 @@ def _value(key: str, text: str) -> Any:
 
 
 def _known(form: str) -> str:
-    return f"Accepted: {form} with one of {', '.join(sorted(Settings.model_fields))}."
+    return f"Accepted: {form} with one of {', '.join(sorted(ACCEPTED))}."
 
 
 def _explain(error: ValidationError, sources: Mapping[str, str]) -> tuple[str, str]:
+    """Say what is wrong where, and what is accepted there. No value is told: it may be a secret."""
     sentences = []
-    accepted = ""
+    keys = []
     for problem in error.errors(include_url=False, include_input=False):
-        path = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "default_factory_not_called":  # a port that follows from one that is refused itself
+            continue
+        path = shown(".".join(str(part) for part in problem["loc"]), 100)
         key = str(problem["loc"][0]) if problem["loc"] else ""
-        source = sources.get(key, "settings")
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            message = "unknown key"
-            accepted = f"Known keys: {', '.join(sorted(Settings.model_fields))}."
-        sentences.append(f"{source}: {path + ': ' if path else ''}{message}")
-    return "; ".join(sentences) + ".", accepted or "Correct it and run again; README.md lists every key."
+        source = sources.get(key, "derived from port" if key.endswith("_port") else "settings")
+        message = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
+        sentences.append(f"{source}: {path}{': ' if path else ''}{message.removeprefix('Value error, ')}")
+        keys += [key] if key in ACCEPTED and key not in keys else []
+    more = f"; and {len(sentences) - _MOST_SHOWN} more" if len(sentences) > _MOST_SHOWN else ""
+    accepted = [f"Accepted for {key}: {ACCEPTED[key]}." for key in keys[:_MOST_SHOWN]]
+    return "; ".join(sentences[:_MOST_SHOWN]) + more + ".", " ".join(accepted) or "Correct it and run again."

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
 from blueprint import __version__
+from blueprint.accepted import shown
+from blueprint.configuration import setting
 from blueprint.errors import UsageError
 
 COMMANDS = {
@@ -58,14 +60,17 @@ class Options:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message[:1].upper()}{message[1:]}.", "See `python run_blueprint.py --help`.")
+        text = shown(message, 300)
+        raise UsageError(f"{text[:1].upper()}{text[1:]}.", "See `python run_blueprint.py --help`.")
 
 
-def _number(text: str) -> int:
-    try:
+def _number(first: int, last: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or len(text) > 9 or not first <= int(text) <= last:
+            raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number from {first} to {last}")
         return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+    return number
 
 
 def _parser() -> _Parser:
@@ -79,11 +84,15 @@ def _parser() -> _Parser:
     )
     parser.add_argument("command", nargs="?", metavar="command", choices=COMMANDS, default="run", help="see below")
     parser.add_argument("--phase", choices=("all", "1", "2", "3"), help="run one phase, or all (the default)")
-    parser.add_argument("--resume-from", type=_number, metavar="N", help="run the tasks from N (1 to 30) on")
+    parser.add_argument("--resume-from", type=_number(1, 30), metavar="N", help="run the tasks from N (1 to 30) on")
     parser.add_argument("--resume", action="store_true", help="go on from the first task that did not pass")
-    parser.add_argument("--deploy-with", metavar="HOW", help="deploy (work pool and worker, the default) or serve")
-    parser.add_argument("--port", metavar="N", help="the server's port, 4200 by default")
-    parser.add_argument("--jobs", metavar="N", help="tasks at a time, 8 by default; 1 runs them strictly in order")
+    parser.add_argument(
+        "--deploy-with", choices=("deploy", "serve"), help="with work pool and worker (the default), or with flow.serve"
+    )
+    parser.add_argument("--port", type=_number(1, 65535), metavar="N", help="the server's port, 4200 by default")
+    parser.add_argument(
+        "--jobs", type=_number(1, 30), metavar="N", help="tasks at a time, 8 by default; 1 runs them strictly in order"
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -118,8 +127,8 @@ def parse(argv: Sequence[str]) -> Options:
         raise UsageError(f"{' and '.join(chosen)} contradict each other.", "Give one of them.")
     if chosen and found.command in ("verify", "stop", "test"):
         raise UsageError(f"{chosen[0]} means nothing to `{found.command}`.", "Leave it out.")
-    if found.resume_from is not None and not 1 <= found.resume_from <= 30:
-        raise UsageError(f"--resume-from {found.resume_from} does not exist.", "The tasks go from 1 to 30.")
+    for argument in found.set:
+        setting(argument)
     given = [f"{key}={value}" for key in ("deploy_with", "port", "jobs") if (value := getattr(found, key)) is not None]
     return Options(
         command=found.command,

@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim
+from blueprint import cron as crons
 
-_ALIASES = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
+_FARTHEST = timedelta(hours=25)  # no zone's clocks have been set by more than a day
+_SKIPPED_GOES_BACK = sys.version_info < (3, 13)
 
 
 def fire_times(cron: str, timezone: str, after: datetime, count: int) -> list[datetime]:
-    """The next `count` times, in UTC, at which a cron schedule of that zone fires."""
-    local = after.astimezone(ZoneInfo(timezone))
-    return [time.astimezone(UTC) for time in islice(CronSim(_ALIASES.get(cron, cron), local), count)]
+    """The next `count` times, in UTC, at which a cron schedule of that zone fires.
+
+    As in Prefect's server, the expression is kept by the clock on the wall, whatever it is: where the clocks are set
+    back, a time that comes twice counts the first time only (an hourly schedule then pauses for two hours). Where they
+    are set forward, a time that does not exist is moved by as much as the clocks: back with a server on Python 3.11
+    or 3.12 (02:30 fires at 01:30), on with one on Python 3.13 (02:30 fires at 03:30). Where it falls on another, they
+    are one.
+
+    Args:
+        cron: An expression that `blueprint.cron` accepts.
+        timezone: An IANA name.
+        after: With a zone; the times are later than this.
+        count: How many.
+    """
+    zone = ZoneInfo(timezone)
+    start = after.astimezone(zone).replace(tzinfo=None)
+    found: set[datetime] = set()
+    enough: datetime | None = None
+    for wall in crons.parse(cron).times(start - _FARTHEST):
+        if enough and wall > enough:
+            break
+        time = _instant(wall, zone)
+        if time > after:
+            found.add(time)
+        if len(found) >= count and enough is None:
+            enough = wall + _FARTHEST
+    return sorted(found)[:count]
+
+
+def _instant(wall: datetime, zone: ZoneInfo) -> datetime:
+    local = wall.replace(tzinfo=zone)
+    is_skipped = local.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != wall
+    return local.replace(fold=int(is_skipped and _SKIPPED_GOES_BACK)).astimezone(UTC)
 
 
 def next_clock_change(timezone: str, after: datetime) -> datetime | None:

@@ -7,54 +7,56 @@ Never imports Prefect: `plan`, `verify` and `stop` read settings too.
 from __future__ import annotations
 
 import ipaddress
-import math
-import re
-import zoneinfo
-from collections.abc import Mapping
-from datetime import date, time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-SECRETS = ("api_auth_string", "database_url")  # never in arguments, logs, records
-Port = Annotated[int, Field(ge=1, le=65535)]
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/%&><\x00-\x1f]+$")]
+from blueprint import checks
+from blueprint.accepted import SECRETS
 
-
-def _as_json(value: Any) -> Any:
-    """TOML has dates and times, and the API speaks JSON: they become the texts that Pydantic reads them from."""
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("inf and nan cannot be given to a flow: JSON has no such numbers")
-    if isinstance(value, Mapping):
-        return {key: _as_json(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_json(one) for one in value]
-    return value
+__all__ = ["BUNDLED", "SECRETS", "Acceptance", "RetryPolicy", "Settings", "TaskExpectation"]
 
 
-Parameters = Annotated[dict[str, Any], BeforeValidator(_as_json)]
+def _secret(check: Callable[[str], str]) -> AfterValidator:
+    return AfterValidator(lambda value: SecretStr(check(value.get_secret_value())))
 
-_ENTRYPOINT = re.compile(r"^[^:\x00]+\.py:[A-Za-z_]\w*$|^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")
-_CRON_ALIASES = frozenset(("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"))
+
+def _to_the_microsecond(seconds: float) -> float:
+    return timedelta(seconds=seconds).total_seconds()  # as the server keeps it
+
+
+_Number = BeforeValidator(checks.not_boolean)
+Count = Annotated[int, Field(ge=0, le=1_000_000), _Number]
+Limit = Annotated[int, Field(ge=1, le=1_000_000), _Number]
+Port = Annotated[int, Field(ge=1, le=65535), _Number]
+Interval = Annotated[float, Field(ge=1, le=3_153_600_000), _Number, AfterValidator(_to_the_microsecond)]
+Text = Annotated[str, Field(max_length=1000), AfterValidator(checks.printable)]
+Name = Annotated[
+    Text, Field(min_length=1, max_length=200, pattern=r"^[^/%&><]+$"), AfterValidator(checks.trimmed)
+]  # Prefect's own rule for names
+Rrule = Annotated[str, Field(max_length=6500), AfterValidator(checks.rrule)]  # Prefect's own limit
+Parameters = Annotated[dict[str, Any], AfterValidator(checks.json_value)]
+AuthString = Annotated[SecretStr, Field(max_length=1000), _secret(checks.auth_string)]
+DatabaseUrl = Annotated[SecretStr, Field(max_length=1000), _secret(checks.database_url)]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class RetryPolicy(_Table):
     """How often a task is tried again, and how many seconds apart."""
 
-    retries: Annotated[int, Field(ge=0)]
-    retry_delay_seconds: Annotated[float, Field(ge=0)] = 0
+    retries: Count
+    retry_delay_seconds: Annotated[float, Field(ge=0), _Number] = 0
 
 
 class TaskExpectation(RetryPolicy):
     """What task 7 must find on one of the flow's tasks."""
 
-    tags: frozenset[str] = frozenset()
+    tags: frozenset[Text] = frozenset()
 
 
 class Acceptance(_Table):
@@ -74,131 +76,75 @@ class Acceptance(_Table):
 class Settings(_Table):
     """The platform to build, and the flow to deploy and prove on it."""
 
-    entrypoint: str = Field(description="path/to/file.py:flow_function or package.module.flow_function")
-    source: str = Field(".", min_length=1, description="the folder that the flow's code is run from")
+    entrypoint: Annotated[Text, AfterValidator(checks.entrypoint)] = Field(
+        description="path/to/file.py:flow_function or package.module.flow_function"
+    )
+    source: Text = Field(".", min_length=1, description="the folder that the flow's code is run from")
     deployment: Name = Field("production-etl", description="the deployment's name")
     deploy_with: Literal["deploy", "serve"] = Field("deploy", description="a work pool and a worker, or flow.serve")
     parameters: Parameters = Field(default_factory=dict, description="the deployment's default parameters")
     tags: tuple[Name, ...] = Field((), description="tags of the deployment and its runs")
-    concurrency_limit: Annotated[int, Field(ge=1)] | None = Field(None, description="runs of the deployment at a time")
+    concurrency_limit: Limit | None = Field(None, description="runs of the deployment at a time")
 
-    cron: str | None = Field(None, description="a schedule as a cron expression")
-    interval: Annotated[float, Field(gt=0)] | None = Field(None, description="a schedule as seconds between two runs")
-    rrule: str | None = Field(None, description="a schedule as an iCalendar recurrence rule")
-    timezone: str = Field("UTC", description="the schedule's IANA time zone")
+    cron: Annotated[Text, AfterValidator(checks.cron)] | None = Field(
+        None, description="a schedule as a cron expression"
+    )
+    interval: Interval | None = Field(None, description="a schedule as seconds between two runs")
+    rrule: Rrule | None = Field(None, description="a schedule as an iCalendar recurrence rule")
+    timezone: Annotated[Text, AfterValidator(checks.timezone)] = Field(
+        "UTC", description="the schedule's IANA time zone"
+    )
 
     pool: Name = Field("local-process-pool", description="the work pool's name")
-    pool_concurrency_limit: Annotated[int, Field(ge=1)] | None = Field(10, description="runs in the pool at a time")
-    host: str = Field("127.0.0.1", description="the address that the server listens on")
+    pool_concurrency_limit: Limit | None = Field(10, description="runs in the pool at a time")
+    host: Annotated[Text, AfterValidator(checks.host)] = Field(
+        "127.0.0.1", description="the address that the server listens on"
+    )
     port: Port = Field(4200, description="the server's port")
-    worker_port: Port = Field(0, validate_default=False, description="the worker's health port; the server's + 1")
-    source_port: Port = Field(0, validate_default=False, description="the bundled data source's port; the server's + 2")
-    api_auth_string: SecretStr | None = Field(None, description="user:password that the API asks for")
+    worker_port: Port = Field(
+        default_factory=lambda values: values["port"] + 1,
+        validate_default=True,
+        description="the worker's health port; the server's + 1",
+    )
+    source_port: Port = Field(
+        default_factory=lambda values: values["port"] + 2,
+        validate_default=True,
+        description="the bundled data source's port; the server's + 2",
+    )
+    api_auth_string: AuthString | None = Field(None, description="user:password that the API asks for")
 
-    data_source: str | None = Field(None, description='"bundled", or the http(s) address that the flow reads from')
-    database_url: SecretStr | None = Field(None, description="the warehouse; an embedded SQLite file if not given")
-    requirements: tuple[str, ...] = Field((), description="further packages that the flow needs")
-    tasks: dict[str, TaskExpectation] = Field(default_factory=dict, description="what task 7 must find in the flow")
-    check: str | None = Field(None, description="module:function called with a run's id and parameters")
-    run_seconds: Annotated[float, Field(ge=0, le=604_800)] = Field(
-        0, description="how long a run takes, if it is long: tasks that wait for runs are given that much more time"
+    data_source: Annotated[Text, AfterValidator(checks.data_source)] | None = Field(
+        None, description='"bundled", or the http(s) address that the flow reads from'
+    )
+    database_url: DatabaseUrl | None = Field(None, description="the warehouse; an embedded SQLite file if not given")
+    requirements: tuple[Annotated[Text, AfterValidator(checks.requirement)], ...] = Field(
+        (), description="further packages that the flow needs"
+    )
+    tasks: dict[Text, TaskExpectation] = Field(default_factory=dict, description="what task 7 must find in the flow")
+    check: Annotated[Text, AfterValidator(checks.function)] | None = Field(
+        None, description="module:function called with a run's id and parameters"
     )
     acceptance: Acceptance = Field(default_factory=lambda: Acceptance.model_validate({}))
-    jobs: Annotated[int, Field(ge=1, le=30)] = Field(8, description="tasks at a time; 1 runs them strictly in order")
+    jobs: Annotated[int, Field(ge=1, le=30), _Number] = Field(
+        8, description="tasks at a time; 1 runs them strictly in order"
+    )
 
     @model_validator(mode="before")
     @classmethod
-    def _derive(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
+    def _bundled(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "entrypoint" in values:
             return values
-        values = {**(BUNDLED if "entrypoint" not in values else {}), **values}
-        port = values.get("port", cls.model_fields["port"].default)
-        if str(port).isdecimal():
-            values.setdefault("worker_port", int(port) + 1)
-            values.setdefault("source_port", int(port) + 2)
-        return values
-
-    @field_validator("entrypoint")
-    @classmethod
-    def _entrypoint(cls, value: str) -> str:
-        if not _ENTRYPOINT.match(value):
-            raise ValueError("expected path/to/file.py:flow_function or package.module.flow_function")
-        return value
-
-    @field_validator("timezone")
-    @classmethod
-    def _timezone(cls, value: str) -> str:
-        try:
-            zoneinfo.ZoneInfo(value)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("no such time zone; expected an IANA name such as America/Chicago") from None
-        return value
-
-    @field_validator("cron")
-    @classmethod
-    def _cron(cls, value: str | None) -> str | None:
-        if value is None or value in _CRON_ALIASES:
-            return value
-        from datetime import UTC, datetime
-
-        from cronsim import CronSim, CronSimError
-
-        try:
-            CronSim(value, datetime(2026, 1, 1, tzinfo=UTC))
-        except CronSimError:
-            raise ValueError("not a cron expression; expected five fields such as '0 9 * * *'") from None
-        return value
-
-    @field_validator("rrule")
-    @classmethod
-    def _rrule(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        from dateutil.rrule import rrulestr  # type: ignore[import-untyped]
-
-        try:
-            rrulestr(value)
-        except (ValueError, TypeError, AttributeError, KeyError, IndexError):
-            raise ValueError("not a recurrence rule; expected one such as 'FREQ=DAILY;BYHOUR=9'") from None
-        return value
-
-    @field_validator("host")
-    @classmethod
-    def _host(cls, value: str) -> str:
-        if value != "localhost":
-            try:
-                ipaddress.ip_address(value)
-            except ValueError:
-                raise ValueError("expected an IP address or localhost") from None
-        return value
-
-    @field_validator("data_source")
-    @classmethod
-    def _data_source(cls, value: str | None) -> str | None:
-        if value not in (None, "bundled") and not re.match(r"^https?://[^\s/]+", str(value)):
-            raise ValueError('expected "bundled" or an http(s) address')
-        return value
-
-    @field_validator("check")
-    @classmethod
-    def _check(cls, value: str | None) -> str | None:
-        if value is not None and not re.match(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", value):
-            raise ValueError("expected module:function")
-        return value
-
-    @field_validator("api_auth_string")
-    @classmethod
-    def _auth(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not re.match(r"^[^:\s]+:\S+$", value.get_secret_value()):
-            raise ValueError("expected user:password")
-        return value
+        is_scheduled = any(values.get(key) is not None for key in ("interval", "rrule"))
+        return {key: value for key, value in BUNDLED.items() if not (is_scheduled and key == "cron")} | values
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if sum(value is not None for value in (self.cron, self.interval, self.rrule)) > 1:
             raise ValueError("cron, interval and rrule exclude each other; give one of them or none")
         if len({self.port, self.worker_port, self.source_port}) < 3:
-            raise ValueError("port, worker_port and source_port must be three different ports")
+            raise ValueError(
+                f"port {self.port}, worker_port {self.worker_port} and source_port {self.source_port} must be different"
+            )
         if not self.is_loopback and self.api_auth_string is None:
             raise ValueError(
                 f"host {self.host} is open to others: set BLUEPRINT_API_AUTH_STRING=user:password, or use 127.0.0.1"
