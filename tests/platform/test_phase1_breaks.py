@@ -1,4 +1,4 @@
-"""Tasks 6 to 10 fail when what they prove is no longer so, and say what it is; those that bring it about restore it."""
+"""Tasks 6 to 10 fail when what they prove is no longer so, and say what it is; what brings it about restores it."""
 
 from __future__ import annotations
 
