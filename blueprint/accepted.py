@@ -40,6 +40,7 @@ ACCEPTED = {
         "a table with overrides, json_parameters, retried, failing (tables of parameters), "
         "failing_policy (retries, retry_delay_seconds) and refused (a list of tables)"
     ),
+    "run_seconds": "seconds that a run of the flow takes, from 0 to 604800",
     "jobs": "a whole number from 1 to 30",
 }
 

@@ -8,6 +8,7 @@ import ipaddress
 import math
 import re
 import zoneinfo
+from datetime import date, time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,6 +42,19 @@ def not_boolean(value: Any) -> Any:
         raise ValueError(  # noqa: TRY004  the settings' model takes a ValueError for a refusal
             "expected a number, not true or false"
         )
+    return value
+
+
+def without_dates(value: Any, levels: int = _DEEPEST) -> Any:
+    """TOML has dates and times, JSON has not: they become the texts that Pydantic reads them from."""
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if levels == 0:
+        return value  # refused by `json_value`
+    if isinstance(value, dict):
+        return {key: without_dates(one, levels - 1) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_dates(one, levels - 1) for one in value]
     return value
 
 

@@ -71,6 +71,14 @@ class Transition:
 
 
 @dataclass(frozen=True)
+class LogLine:
+    """A line that a flow run wrote; `task_run_id` if one of its tasks did."""
+
+    task_run_id: str | None
+    message: str
+
+
+@dataclass(frozen=True)
 class Run:
     """A flow run or a task run as the server has it."""
 

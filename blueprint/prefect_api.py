@@ -16,7 +16,7 @@ from uuid import UUID
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
-from blueprint.facts import Deployment, Pool, Run, Schedule, Transition, Worker
+from blueprint.facts import Deployment, LogLine, Pool, Run, Schedule, Transition, Worker
 from blueprint.task import TaskFailed
 
 if TYPE_CHECKING:
@@ -306,7 +306,12 @@ def delete_deployment(deployment_id: str) -> None:
 
 
 def logs(run_id: str) -> list[str]:
-    """The lines that a flow run and its tasks wrote, in order."""
+    """The messages that a flow run and its tasks logged, in order."""
+    return [line.message for line in log_lines(run_id)]
+
+
+def log_lines(run_id: str) -> list[LogLine]:
+    """The lines that a flow run and its tasks logged, in order."""
     from prefect.client.schemas import filters
     from prefect.client.schemas.sorting import LogSort
 
@@ -315,7 +320,7 @@ def logs(run_id: str) -> list[str]:
         f"read the logs of {run_id}",
         lambda offset: _client().read_logs(of_run, limit=_PAGE, offset=offset, sort=LogSort.TIMESTAMP_ASC),
     )
-    return [one.message for one in found]
+    return [LogLine(str(one.task_run_id) if one.task_run_id else None, one.message) for one in found]
 
 
 def _pages(what: str, page: Callable[[int], Sequence[T]]) -> list[T]:

@@ -37,7 +37,7 @@ Name = Annotated[
     Text, Field(min_length=1, max_length=200, pattern=r"^[^/%&><]+$"), AfterValidator(checks.trimmed)
 ]  # Prefect's own rule for names
 Rrule = Annotated[str, Field(max_length=6500), AfterValidator(checks.rrule)]  # Prefect's own limit
-Parameters = Annotated[dict[str, Any], AfterValidator(checks.json_value)]
+Parameters = Annotated[dict[str, Any], AfterValidator(checks.json_value), BeforeValidator(checks.without_dates)]
 AuthString = Annotated[SecretStr, Field(max_length=1000), _secret(checks.auth_string)]
 DatabaseUrl = Annotated[SecretStr, Field(max_length=1000), _secret(checks.database_url)]
 
@@ -125,6 +125,9 @@ class Settings(_Table):
         None, description="module:function called with a run's id and parameters"
     )
     acceptance: Acceptance = Field(default_factory=lambda: Acceptance.model_validate({}))
+    run_seconds: Annotated[float, Field(ge=0, le=604_800), _Number] = Field(
+        0, description="how long a run takes, if it is long: tasks that wait for runs are given that much more time"
+    )
     jobs: Annotated[int, Field(ge=1, le=30), _Number] = Field(
         8, description="tasks at a time; 1 runs them strictly in order"
     )

@@ -136,18 +136,30 @@ def settled_task_runs(ctx: Context, run: Run, handle: Handle) -> list[Run]:
 
     def settled() -> list[Run]:
         nonlocal seen
-        before, seen = seen, prefect_api.task_runs(run.id)
+        seen = prefect_api.task_runs(run.id)
         moving = sum(not one.is_final for one in seen)
         if moving or len(seen) < expected:
             raise NotReady(f"{moving} of {len(seen)} task runs of {run.name} have not ended for the server yet")
-        if not expected and len(seen) != len(before):  # how many there will be is not known: until no more come
-            raise NotReady(f"the server may not have heard of all task runs of {run.name} yet")
+        missing = set() if expected else _logged_task_runs(run) - {one.id for one in seen}
+        if missing:
+            raise NotReady(f"the server has not heard of {len(missing)} task runs of {run.name} yet")
         return seen
 
     try:
         return wait_until(handle, settled, first=0.2, most=1.0, seconds=SETTLING_SECONDS)
     except TaskFailed:
         return seen
+
+
+def _logged_task_runs(run: Run) -> set[str]:
+    """The ids of the task runs that wrote to the log, once the flow run's last line is there.
+
+    How many task runs a flow makes is known to nobody before, and each of them logs how it ended.
+    """
+    lines = prefect_api.log_lines(run.id)
+    if not any(line.task_run_id is None and line.message.startswith("Finished in state") for line in lines):
+        raise NotReady(f"the last log line of {run.name} has not arrived yet")
+    return {line.task_run_id for line in lines if line.task_run_id}
 
 
 def in_order(states: list[Transition]) -> bool:
