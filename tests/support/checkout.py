@@ -1,0 +1,325 @@
+"""A fresh checkout with an environment of its own, and the program run in it as a user runs it: in a process.
+
+What a test learns, it learns as a user could: from the exit code, the terminal, the journal, the server's API (without
+Prefect's client), the warehouse's tables and the table of processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+
+from blueprint import bootstrap, journal
+from blueprint.bootstrap.environment import base_python
+from blueprint.history import ExecutionRecord, last_execution
+from blueprint.task import within
+from blueprint.workspace import Workspace
+from tests.support.live_platform import copy_checkout
+
+T = TypeVar("T")
+
+SECONDS = 240.0
+_FOREIGN = ("PREFECT_", "PIPELINE_", "BLUEPRINT_", "_BLUEPRINT_", "PYTEST_", "VIRTUAL_ENV", "PYTHONPATH")
+_MARK = "_BLUEPRINT_SERVICE"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended: its exit code, and what its terminal showed (both streams, as a person sees them)."""
+
+    code: int
+    output: str
+    seconds: float
+
+    @property
+    def last_line(self) -> str:
+        """The last line that says something."""
+        return next((line for line in reversed(self.output.splitlines()) if line.strip()), "")
+
+
+@dataclass
+class Running:
+    """A command at work, in a session of its own as under a terminal of its own."""
+
+    process: subprocess.Popen[bytes]
+    terminal: Path
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def pid(self) -> int:
+        """The executor's process; it stays the same when the execution changes its Python."""
+        return self.process.pid
+
+    def kill(self) -> None:
+        """SIGKILL the executor alone, as the kernel does when memory runs out."""
+        self.process.kill()
+        self.process.wait()
+
+    def interrupt(self, number: signal.Signals = signal.SIGINT) -> None:
+        """What a terminal does on Ctrl-C: the signal goes to the foreground group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+    def finish(self, seconds: float = SECONDS) -> Finished:
+        """Wait for its end; a hang is a failure of the test, and leaves nothing behind."""
+        try:
+            code = self.process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"it did not end within {seconds:.0f} s:\n{self.output}") from None
+        return Finished(code, self.output, time.monotonic() - self.began)
+
+    @property
+    def output(self) -> str:
+        """What its terminal shows so far."""
+        return self.terminal.read_text(encoding="utf-8", errors="replace")
+
+
+def until(found: Callable[[], T], seconds: float = 60.0, every: float = 0.05) -> T:
+    """Ask until the answer is true; fails after so many seconds."""
+    end = time.monotonic() + seconds
+    while True:
+        answer = found()
+        if answer:
+            return answer
+        assert time.monotonic() < end, f"still {answer!r} after {seconds:.0f} s"
+        time.sleep(every)
+
+
+def consecutive_ports(count: int = 3) -> int:
+    """The first of so many free ports in a row: server, worker, data source."""
+    while True:
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            first = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            if first + count < 65000:
+                for port in range(first + 1, first + count):
+                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                return int(first)
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A checkout with its own .venv, home folder and ports.
+
+    Attributes:
+        root: The project folder.
+        home: What HOME says.
+        port: The server's; the worker and the data source have the next two.
+    """
+
+    root: Path
+    home: Path
+    port: int
+
+    # --- as a user at a terminal -----------------------------------------------------------------------------------
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """A user's shell: nothing in it of Prefect, of this project or of the tests; the package caches are shared."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+        real = Path.home()
+        kept.setdefault("UV_CACHE_DIR", str(real / ".cache" / "uv"))
+        if (real / ".config" / "pip" / "pip.conf").exists():
+            kept.setdefault("PIP_CONFIG_FILE", str(real / ".config" / "pip" / "pip.conf"))
+        return kept | {"HOME": str(self.home)}
+
+    def start(self, *args: str, env: Mapping[str, str] | None = None, python: str | None = None) -> Running:
+        """Start the program with the system's Python; `--port` is added to what sets a platform up."""
+        sets_up = not {"--resume", "verify", "stop", "test", "--help", "--version"} & set(args)
+        port = ("--port", str(self.port)) if sets_up and "--port" not in args else ()
+        fd, name = tempfile.mkstemp(dir=self.home, prefix="terminal-", suffix=".txt")
+        with os.fdopen(fd, "wb") as terminal:
+            process = subprocess.Popen(
+                [python or base_python(), "run_blueprint.py", *args, *port],
+                cwd=self.root,
+                env=self.environment | dict(env or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=terminal,
+                stderr=terminal,
+                start_new_session=True,
+            )
+        return Running(process, Path(name))
+
+    def run(self, *args: str, env: Mapping[str, str] | None = None, seconds: float = SECONDS) -> Finished:
+        """Run the program to its end."""
+        return self.start(*args, env=env).finish(seconds)
+
+    def must(self, *args: str, env: Mapping[str, str] | None = None, seconds: float = SECONDS) -> Finished:
+        """Run it; what it was asked for must be proven."""
+        finished = self.run(*args, env=env, seconds=seconds)
+        assert finished.code == 0, f"{args} ended with {finished.code}:\n{finished.output}"
+        return finished
+
+    # --- what was remembered ---------------------------------------------------------------------------------------
+
+    @property
+    def workspace(self) -> Workspace:
+        """Its places."""
+        return Workspace(self.root)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The journal's records; none before the first execution."""
+        return journal.read(self.workspace.journal) if self.workspace.journal.exists() else []
+
+    def last(self) -> ExecutionRecord:
+        """The last execution."""
+        found = last_execution(self.workspace.journal)
+        assert found, "no execution is in the journal"
+        return found
+
+    def await_record(self, running: Running, kind: str, seconds: float = 120.0, **wanted: Any) -> dict[str, Any]:
+        """Wait for a record of the execution at work, watching closely: what follows is done right behind it."""
+        path, end = self.workspace.journal, time.monotonic() + seconds
+        offset = path.stat().st_size if path.exists() else 0
+        known = [one for one in self.records() if one.get("kind") == "execution started"]
+        if known and known[-1].get("pid") == running.pid:
+            offset = 0  # it has begun already
+        while time.monotonic() < end:
+            for record in _records_from(path, offset):
+                if record.get("kind") == kind and all(record.get(key) == value for key, value in wanted.items()):
+                    return record
+            assert running.process.poll() is None, f"it ended before {kind} {wanted}:\n{running.output}"
+            time.sleep(0.001)
+        raise AssertionError(f"no {kind} {wanted} within {seconds:.0f} s:\n{running.output}")
+
+    # --- what is there -----------------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """The server."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def get(self, path: str) -> Any:
+        """GET from the API."""
+        answer = httpx.get(f"{self.url}/api{path}", timeout=30, trust_env=False)
+        answer.raise_for_status()
+        return answer.json()
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """POST to the API."""
+        answer = httpx.post(f"{self.url}/api{path}", json=dict(body), timeout=30, trust_env=False)
+        answer.raise_for_status()
+        return answer.json()
+
+    def deployment(self) -> dict[str, Any]:
+        """The deployment as the API shows it."""
+        found: dict[str, Any] = self.get("/deployments/name/Enterprise Data Pipeline/production-etl")
+        return found
+
+    def runs(self, *tags: str) -> list[dict[str, Any]]:
+        """The flow runs that carry all of the tags."""
+        found: list[dict[str, Any]] = self.post("/flow_runs/filter", {"flow_runs": {"tags": {"all_": list(tags)}}})
+        return found
+
+    def rows(self, table: str = "public.daily_metrics") -> dict[str, tuple[int, int]]:
+        """For each flow run: how many rows it has in the SQLite warehouse, and how many different ones."""
+        database = next(iter(self.workspace.warehouse.glob("*.sqlite3")))
+        query = f'SELECT flow_run_id, count(*), count(DISTINCT record_id) FROM "{table}" GROUP BY 1'
+        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=20)) as connection:
+            return {run: (rows, different) for run, rows, different in connection.execute(query)}
+
+    def service_record(self, name: str) -> dict[str, Any]:
+        """What is remembered of a service."""
+        found: dict[str, Any] = json.loads((self.workspace.services / f"{name}.json").read_text(encoding="utf-8"))
+        return found
+
+    def pid(self, name: str) -> int:
+        """The process that is recorded for a service."""
+        return int(self.service_record(name)["identity"]["pid"])
+
+    def processes(self) -> dict[str, list[psutil.Process]]:
+        """All running processes that carry the mark of this checkout's services, by service; by psutil, not by us."""
+        workspace = json.loads((self.workspace.state / "workspace.json").read_text(encoding="utf-8"))
+        found: dict[str, list[psutil.Process]] = {}
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                mark = process.environ().get(_MARK, "")
+                if process.status() != psutil.STATUS_ZOMBIE and mark and mark.rpartition(":")[0] in workspace.values():
+                    found.setdefault(mark.rpartition(":")[2], []).append(process)
+        return found
+
+    def mains(self, name: str) -> list[int]:
+        """The main processes of a service: those whose parent is none of it. One, if all is well."""
+        family = self.processes().get(name, [])
+        pids = {process.pid for process in family}
+        found = []
+        for process in family:
+            with contextlib.suppress(psutil.Error):
+                if process.ppid() not in pids:
+                    found.append(process.pid)
+        return found
+
+    # --- breaking it -----------------------------------------------------------------------------------------------
+
+    def signal_service(self, name: str, number: signal.Signals) -> int:
+        """Send a signal to a service's whole process group; gives its pid."""
+        pid = self.pid(name)
+        os.killpg(pid, number)
+        return pid
+
+    def kill_service(self, name: str) -> int:
+        """SIGKILL a service's group and see it gone."""
+        pid = self.signal_service(name, signal.SIGKILL)
+        until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 10)
+        return pid
+
+    def kill_everything(self) -> None:
+        """What a power failure does to processes."""
+        for processes in self.processes().values():
+            for process in processes:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+        until(lambda: not self.processes(), 10)
+
+    def reset(self) -> None:
+        """Stop everything, and forget all that was done here but the environment."""
+        if self.workspace.state.exists():
+            with contextlib.suppress(OSError, ValueError):  # no identity: nothing was started
+                self.kill_everything()
+            shutil.rmtree(self.workspace.state)
+        for path in self.root.glob("logs/*"):
+            path.unlink()
+        (self.root / "prefect.toml").unlink(missing_ok=True)
+
+
+def _records_from(path: Path, offset: int) -> Iterator[dict[str, Any]]:
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            lines = file.read().splitlines(keepends=True)
+    except FileNotFoundError:
+        return
+    for line in lines:
+        if line.endswith(b"\n"):
+            with contextlib.suppress(ValueError):
+                yield json.loads(line)
+
+
+def make_checkout(folder: Path, *, name: str = "project", installed: bool = True) -> Checkout:
+    """Copy the checkout, and make the environment that tasks 1 to 4 make, from the package cache where there is one."""
+    root = copy_checkout(folder / name)
+    (root / "logs").mkdir()
+    home = folder / f"{name}-home"
+    home.mkdir()
+    made = Checkout(root, home, consecutive_ports())
+    if installed:
+        workspace = Workspace(root)
+        workspace.prepare()
+        bootstrap.ensure_environment(workspace, within(120))
+        bootstrap.install(workspace, within(600))
+    return made
