@@ -1,0 +1,136 @@
+"""The promise of the first command: a platform that is up, proven, and usable at once by plain Prefect commands."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.checkout import Checkout, Finished
+
+FLOW = "Enterprise Data Pipeline"
+
+
+@pytest.fixture(scope="module", params=["deploy", "serve"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """How the flow is deployed."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def first(installed: Checkout, mode: str) -> Iterator[Finished]:
+    """A platform that was just set up, and what the terminal showed."""
+    installed.reset()
+    yield installed.must("--phase", "all", "--deploy-with", mode)
+    installed.reset()
+
+
+def prefect(checkout: Checkout, *args: str) -> str:
+    """Type a Prefect command in the project folder, with nothing exported."""
+    finished = subprocess.run(
+        [str(checkout.root / ".venv" / "bin" / "prefect"), *args],
+        cwd=checkout.root,
+        env=checkout.environment | {"COLUMNS": "250", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
+
+
+def test_each_of_the_30_tasks_has_its_line_in_order_on_the_terminal_and_in_the_log(
+    first: Finished, installed: Checkout, mode: str
+) -> None:
+    pattern = re.compile(r"\[(\d\d)/30\] (ok|changed|skipped) +\d+\.\d s  \S.*: \S")
+    shown = [match.group(1) for line in first.output.splitlines() if (match := pattern.match(line))]
+    log = Path(installed.last().log).read_text(encoding="utf-8")
+    logged = re.findall(
+        r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \[(\d\d)/30\] (?:ok|changed|skipped)", log, re.MULTILINE
+    )
+    assert shown == logged == [f"{number:02}" for number in range(1, 31)]
+    skipped = re.findall(r"\[(\d\d)/30\] skipped", first.output)
+    assert skipped == (["11", "12", "13", "19"] if mode == "serve" else [])
+
+
+def test_the_record_beside_the_log_holds_the_evidence_of_every_task(first: Finished, installed: Checkout) -> None:
+    document = json.loads(Path(installed.last().log).with_suffix(".json").read_text(encoding="utf-8"))
+    assert document["status"] == "passed"
+    assert [task["number"] for task in document["tasks"]] == list(range(1, 31))
+    unproven = [task["number"] for task in document["tasks"] if task["status"] != "skipped" and not task["facts"]]
+    assert unproven == []
+
+
+def test_the_deployment_is_as_specified_when_the_api_is_asked(first: Finished, installed: Checkout, mode: str) -> None:
+    found = installed.deployment()
+    assert found["work_pool_name"] == ("local-process-pool" if mode == "deploy" else None)
+    assert found["parameters"] == {"batch_size": 500}
+    (schedule,) = found["schedules"]
+    assert schedule["active"]
+    assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 9 * * *", "America/Chicago")
+
+
+def test_the_rows_of_each_run_are_in_the_warehouse_once(first: Finished, installed: Checkout) -> None:
+    origin = installed.last().origin
+    daily, other = installed.rows(), installed.rows("test.metrics")
+    expected = {
+        "9": (100, daily),
+        "21": (500, daily),
+        "23": (50, daily),
+        "24": (200, other),
+        "28-retried": (500, daily),
+    }
+    for case, (rows, table) in expected.items():
+        (run,) = installed.runs(f"blueprint:{origin}:{case}")
+        assert run["state_type"] == "COMPLETED", case
+        assert table[run["id"]] == (rows, rows), case
+    (failed,) = installed.runs(f"blueprint:{origin}:28-failing")
+    assert failed["state_type"] == "FAILED"
+    assert failed["id"] not in daily
+
+
+def test_plain_prefect_commands_in_the_folder_reach_the_platform(
+    first: Finished, installed: Checkout, mode: str
+) -> None:
+    assert f"{FLOW}/production-etl" in prefect(installed, "deployment", "ls")
+    if mode == "deploy":
+        assert "local-process-pool" in prefect(installed, "work-pool", "ls")
+    run = "--param", "batch_size=50", "--watch"
+    made = prefect(installed, "deployment", "run", f"{FLOW}/production-etl", *run)
+    (run_id,) = re.findall(r"UUID: (\S+)", made)
+    assert installed.rows()[run_id] == (50, 50)
+    assert "Loaded 50 rows" in prefect(installed, "flow-run", "logs", run_id)
+
+
+def test_the_users_own_prefect_home_is_never_touched(first: Finished, installed: Checkout) -> None:
+    assert not (installed.home / ".prefect").exists()
+
+
+def test_verify_says_that_all_is_up(first: Finished, installed: Checkout) -> None:
+    finished = installed.must("verify")
+    assert [line.split()[0] for line in finished.output.splitlines()] == ["up"] * 4
+
+
+def test_a_second_run_finds_all_that_was_there_and_keeps_pids_and_deployment(
+    first: Finished, installed: Checkout, mode: str
+) -> None:
+    names = ("server", "worker" if mode == "deploy" else "runner", "source")
+    before = {name: installed.pid(name) for name in names}, installed.deployment()["id"]
+    second = installed.must("--phase", "all")
+    assert ({name: installed.pid(name) for name in names}, installed.deployment()["id"]) == before
+    changed = [int(number) for number in re.findall(r"\[(\d\d)/30\] changed", second.output)]
+    assert changed == [9, 21, 23, 24, 28]  # the runs that every execution makes for itself
+
+
+def test_stop_leaves_no_process_behind(first: Finished, installed: Checkout) -> None:
+    installed.must("stop")
+    assert installed.processes() == {}
+    finished = installed.run("verify")
+    assert finished.code == 1
+    assert "DOWN" in finished.output
+    assert "nothing of ours is running" in installed.must("stop").output
