@@ -104,7 +104,7 @@ def test_13_a_worker_that_cannot_live_fails_with_the_line_that_tells(beside: Tas
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     (home / "profiles.toml").write_text("this is no TOML")
     outcome = beside.call(13, origin=origin)
-    assert outcome.failed_saying("worker ended while it was starting", "profiles.toml"), outcome
+    assert outcome.failed_saying("worker ended while it was starting", "TOMLDecodeError"), outcome
     assert outcome.where_to_look.endswith("worker.log")
 
 
