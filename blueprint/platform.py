@@ -17,6 +17,7 @@ from blueprint.workspace import Workspace
 
 SETTINGS_VARIABLE = "_BLUEPRINT_SETTINGS"  # how the serving process gets its settings; no secret is among them
 SERVER, WORKER, RUNNER, SOURCE = "server", "worker", "runner", "source"
+LOCAL_RUN = "local-run"  # no service: marked like one, so that what a killed execution leaves behind is found
 PROBE_SECONDS = 3.0
 
 

@@ -92,9 +92,12 @@ def asking(what: str, question: Callable[[], T], *, refusals: tuple[int, ...] = 
         ) from error
 
 
-def _is_busy(error: BaseException) -> bool:
-    response = getattr(error, "response", None)
-    return getattr(response, "status_code", None) in (429, 503)
+def _is_busy(error: BaseException | None) -> bool:
+    while error is not None:  # Prefect wraps what it met in errors of its own, such as DeploymentApplyError
+        if getattr(getattr(error, "response", None), "status_code", None) in (429, 503):
+            return True
+        error = error.__cause__
+    return False
 
 
 def server_version() -> str:
@@ -231,11 +234,15 @@ def runs(
     types: Iterable[str] = (),
     auto_scheduled_only: bool = False,
 ) -> list[Run]:
-    """Flow runs that carry all the tags, belong to the deployment and are in one of the states; earliest due first."""
+    """Flow runs that carry all the tags, belong to the deployment and are in one of the states; earliest due first.
+
+    Subflows are not among them: they take over the tags of the run that calls them.
+    """
     from prefect.client.schemas import filters
     from prefect.client.schemas.sorting import FlowRunSort
 
     wanted = filters.FlowRunFilter(
+        parent_task_run_id=filters.FlowRunFilterParentTaskRunId(is_null_=True),
         tags=filters.FlowRunFilterTags(all_=list(tags)) if tags else None,
         deployment_id=filters.FlowRunFilterDeploymentId(any_=[UUID(deployment_id)]) if deployment_id else None,
         state=filters.FlowRunFilterState.model_validate({"type": {"any_": list(types)}}) if types else None,
@@ -290,6 +297,18 @@ def schedule_between(deployment_id: str, start: datetime, end: datetime) -> None
     body = {"start_time": start.isoformat(), "end_time": end.isoformat(), "min_runs": 20, "max_runs": 20}
     path = f"/deployments/{deployment_id}/schedule"
     asking("schedule the coming runs", lambda: _client()._client.post(path, json=body).raise_for_status())
+
+
+def set_crashed(run_id: str, message: str) -> None:
+    """Say for a flow run that it has crashed; one that was deleted meanwhile is as good."""
+    from prefect.exceptions import ObjectNotFound
+    from prefect.states import Crashed
+
+    with contextlib.suppress(ObjectNotFound):
+        asking(
+            f"mark the flow run {run_id} as crashed",
+            lambda: _client().set_flow_run_state(UUID(run_id), Crashed(message=message), force=True),
+        )
 
 
 def delete_run(run_id: str) -> None:

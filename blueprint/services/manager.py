@@ -50,7 +50,7 @@ class ServiceManager:
         on_started: Told of each process that is started: the service's name, and its pid, port, log and reason.
         """
         self._folder = folder
-        self._workspace = workspace_id
+        self._workspace = self.workspace = workspace_id
         self._on_started = on_started
         self._settled: set[str] = set()  # what this manager has seen up
         self._locks: dict[str, threading.Lock] = {}

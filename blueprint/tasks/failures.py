@@ -30,23 +30,25 @@ def document(ctx: Context, handle: Handle) -> Evidence:
     retried = acceptance.retried if _source_can_fail(ctx) or not _names_source(acceptance.retried) else None
     if retried is None and acceptance.failing is None and not acceptance.refused:
         raise TaskSkipped("no acceptance case `retried`, `failing` or `refused` is configured")
-    made_retried = _trigger(ctx, RETRIED, retried, lost=("FAILED",)) if retried is not None else None
-    made_failing = _trigger(ctx, FAILING, acceptance.failing, lost=()) if acceptance.failing is not None else None
+    made_retried = _trigger(ctx, handle, RETRIED, retried, lost=("FAILED",)) if retried is not None else None
+    made_failing = (
+        _trigger(ctx, handle, FAILING, acceptance.failing, lost=()) if acceptance.failing is not None else None
+    )
     cases = [_refused(ctx, parameters) for parameters in acceptance.refused]
     facts: dict[str, Any] = {"refused": [case.outcome for case in cases]}
     if made_failing is not None:
-        case, facts["failing"] = _failing(ctx, wait_for_end(made_failing.run, handle))
+        case, facts["failing"] = _failing(ctx, wait_for_end(ctx, made_failing.run, handle))
         cases.insert(0, case)
     if made_retried is not None:
-        case, facts["retried"] = _retried(ctx, wait_for_end(made_retried.run, handle), handle)
+        case, facts["retried"] = _retried(ctx, wait_for_end(ctx, made_retried.run, handle), handle)
         cases.insert(0, case)
     facts["document"] = ctx.document(hidden(render(cases), ctx.secrets()))
-    changed = any(made is not None and made.created for made in (made_retried, made_failing))
+    created = [made.why for made in (made_retried, made_failing) if made is not None and made.created]
     return Evidence(
         f"{'; '.join(case.short for case in cases)}; written to {facts['document']}",
         facts,
-        changed=changed,
-        why="no such runs of this execution yet" if changed else "",
+        changed=bool(created),
+        why="; ".join(dict.fromkeys(created)),
     )
 
 
@@ -58,11 +60,13 @@ def _source_can_fail(ctx: Context) -> bool:
     return ctx.settings.data_source == "bundled"
 
 
-def _trigger(ctx: Context, case: str, parameters: Mapping[str, Any], *, lost: tuple[str, ...]) -> Triggered:
+def _trigger(
+    ctx: Context, handle: Handle, case: str, parameters: Mapping[str, Any], *, lost: tuple[str, ...]
+) -> Triggered:
     places = {"{source_url}": ctx.settings.source_url or "", "{key}": secrets.token_hex(8)}
     filled = {name: _fill(value, places) for name, value in parameters.items()}
     try:
-        return trigger(ctx, case, filled, lost=lost)
+        return trigger(ctx, handle, case, filled, lost=lost)
     except prefect_api.Refused as error:
         raise TaskFailed(
             f"The server refused the case {case}, whose run was to start: {error}",

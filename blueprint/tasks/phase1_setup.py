@@ -12,11 +12,14 @@ from typing import Any
 from blueprint import child, deployment, platform, prefect_api, prefect_env
 from blueprint.facts import Run
 from blueprint.files import write_whole
+from blueprint.local_run import STATE_MARK
 from blueprint.services import probes
+from blueprint.services.marks import Mark
 from blueprint.services.probes import NotReady
 from blueprint.services.waiting import wait_until
 from blueprint.settings import Settings
 from blueprint.task import Evidence, Handle, TaskFailed
+from blueprint.tasks import orphans
 from blueprint.tasks.context import Context
 from blueprint.tasks.proofs import prove_server
 from blueprint.tasks.triggering import effect_summary, prove_completed, task_runs_summary
@@ -209,14 +212,14 @@ def start_server(ctx: Context, handle: Handle) -> Evidence:
 
 def test_local_execution(ctx: Context, handle: Handle) -> Evidence:
     """Task 9: the pipeline as a plain script in its own process ends 0, and its rows are in the warehouse."""
+    left = ctx.services.stop(platform.LOCAL_RUN, handle, grace=2.0)  # of an execution that was killed: it would go on
+    lost = orphans.crash_local(ctx)
     there = [run for run in ctx.runs_of(9) if run.type == "COMPLETED"]
-    if not there:
+    changed = not there
+    if changed:
         handle.waiting("the pipeline to run as a script")
         _run_script(ctx, handle)
         there = [run for run in ctx.runs_of(9) if run.type == "COMPLETED"]
-        changed = True
-    else:
-        changed = False
     if not there:
         raise TaskFailed(
             "The script ended 0, but the server knows no Completed run of it.",
@@ -228,14 +231,19 @@ def test_local_execution(ctx: Context, handle: Handle) -> Evidence:
         f"ended 0 as run {there[-1].name}: {effect_summary(facts)}",
         facts,
         changed=changed,
-        why="no local run of this execution yet" if changed else "",
+        why=(left or _cut_short(lost) or "no local run of this execution yet") if changed else "",
     )
+
+
+def _cut_short(names: list[str]) -> str:
+    return f"a local run was cut short: {', '.join(names)}" if names else ""
 
 
 def _run_script(ctx: Context, handle: Handle) -> None:
     settings = ctx.settings
     env = prefect_env.for_child(settings, ctx.workspace)
-    tags = [part for tag in (ctx.tag(9), f"blueprint:{ctx.origin}") for part in ("--tag", tag)]
+    env |= Mark(ctx.services.workspace, platform.LOCAL_RUN).environment("")
+    tags = [part for tag in (ctx.tag(9), f"blueprint:{ctx.origin}", orphans.local_tag(ctx)) for part in ("--tag", tag)]
     flow = ctx.flow()
     if settings.entrypoint.startswith("blueprint/pipeline/data_pipeline.py:"):
         argv: list[str | Path] = [sys.executable, str(flow.file), *tags]
@@ -247,8 +255,10 @@ def _run_script(ctx: Context, handle: Handle) -> None:
     log = ctx.workspace.logs / "local_run.log"
     write_whole(log, finished.output + finished.errors)
     if finished.returncode != 0:
+        state = [line for line in finished.output.splitlines() if line.startswith(STATE_MARK)]
+        told = state[-1].removeprefix(STATE_MARK) if state else finished.last_line()
         raise TaskFailed(
-            f"The flow as a script ended with exit code {finished.returncode}: {finished.last_line()}",
+            f"The flow as a script ended with exit code {finished.returncode}: {told}",
             where_to_look="logs/local_run.log",
             what_to_do="Correct what it says, then run `python run_blueprint.py --resume`.",
         )

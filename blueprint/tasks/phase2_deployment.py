@@ -11,6 +11,7 @@ from blueprint.facts import Deployment
 from blueprint.services.probes import NotReady
 from blueprint.services.waiting import wait_until
 from blueprint.task import Evidence, Handle, TaskFailed
+from blueprint.tasks import orphans
 from blueprint.tasks.context import Context
 from blueprint.tasks.proofs import (
     RESTORE_DEPLOYMENT,
@@ -73,12 +74,19 @@ def start_worker(ctx: Context, handle: Handle) -> Evidence:
             raise NotReady(error.what) from None
 
     facts = wait_until(handle, online)
+    lost = orphans.crash_those_before_the_worker(ctx) if started.changed else []
+    facts["marked_crashed"] = lost
     return Evidence(
         f"{facts['name']} is online in {ctx.settings.pool}, pid {facts['pid']}, health answers",
         facts,
         changed=started.changed,
-        why=started.why,
+        why=f"{started.why}{_crashed(lost)}",
     )
+
+
+def _crashed(names: list[str]) -> str:
+    """What to say of the runs that an earlier worker left behind."""
+    return f"; flow runs that had lost their process were marked Crashed: {', '.join(names)}" if names else ""
 
 
 def verify_definition(ctx: Context, handle: Handle) -> Evidence:
@@ -153,7 +161,8 @@ def _serve(ctx: Context, handle: Handle, before: Deployment | None) -> str:
     ctx.services.stop(platform.WORKER, handle)
     started = ctx.services.ensure(platform.runner(ctx.settings, ctx.workspace), handle)
     if started.changed:
-        return started.why or "it was not served"
+        lost = orphans.crash_those_before_the_worker(ctx, platform.RUNNER)
+        return f"{started.why or 'it was not served'}{_crashed(lost)}"
     target = deployment.wanted(ctx.settings, ctx.workspace.root)
     differences = ["it was not registered"] if before is None else target.differences(before)
     if differences:  # the process lives but what it registered is gone or other: only a new start registers again

@@ -37,7 +37,7 @@ _LATE_AFTER = timedelta(seconds=60)
 def trigger_default(ctx: Context, handle: Handle) -> Evidence:
     """Task 21: a run is created by the deployment with its default parameters."""
     deployed = ctx.require_deployment()
-    made = _trigger(ctx, 21, None)
+    made = _trigger(ctx, handle, 21, None)
     run = require_run(made.run.id)
     if run.deployment_id != deployed.id or dict(run.parameters) != dict(deployed.parameters):
         raise TaskFailed(
@@ -49,13 +49,13 @@ def trigger_default(ctx: Context, handle: Handle) -> Evidence:
         f"run {run.name} with {dict(run.parameters)}",
         {"flow_run_id": run.id, "name": run.name, "parameters": dict(run.parameters)},
         changed=made.created,
-        why="no such run of this execution yet" if made.created else "",
+        why=made.why,
     )
 
 
-def _trigger(ctx: Context, case: int, parameters: Mapping[str, Any] | None) -> Triggered:
+def _trigger(ctx: Context, handle: Handle, case: int, parameters: Mapping[str, Any] | None) -> Triggered:
     try:
-        return trigger(ctx, case, parameters)
+        return trigger(ctx, handle, case, parameters)
     except prefect_api.Refused as error:
         raise TaskFailed(
             f"The server refused the run's parameters: {error}",
@@ -70,7 +70,7 @@ def _page(ctx: Context, run: Run) -> str:
 
 def verify_completed(ctx: Context, handle: Handle) -> Evidence:
     """Task 22: states in order Scheduled → Pending → Running → Completed, its task runs, its effect."""
-    run = wait_for_end(_latest(ctx, 21), handle)
+    run = wait_for_end(ctx, _latest(ctx, 21), handle)
     facts = prove_completed(ctx, run, handle)
     states = prefect_api.transitions(run.id)
     if not in_order(states):
@@ -111,15 +111,15 @@ def trigger_json(ctx: Context, handle: Handle) -> Evidence:
 
 
 def _run_case(ctx: Context, handle: Handle, case: int, parameters: Mapping[str, Any]) -> Evidence:
-    made = _trigger(ctx, case, parameters)
-    run = wait_for_end(made.run, handle)
+    made = _trigger(ctx, handle, case, parameters)
+    run = wait_for_end(ctx, made.run, handle)
     facts = prove_completed(ctx, run, handle)
     _require_parameters(ctx, run, parameters)
     return Evidence(
         f"run {run.name} with {dict(parameters)}: Completed, {effect_summary(facts)}",
         facts,
         changed=made.created,
-        why="no such run of this execution yet" if made.created else "",
+        why=made.why,
     )
 
 

@@ -6,61 +6,95 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from blueprint import prefect_api
+from blueprint import platform, prefect_api
 from blueprint.facts import Run, Transition
 from blueprint.services.probes import NotReady
 from blueprint.services.waiting import wait_until
 from blueprint.task import Handle, TaskFailed
+from blueprint.tasks import orphans
 from blueprint.tasks.context import Context
 
+_ENDED_BADLY = ("CRASHED", "CANCELLED", "CANCELLING")
 ORDER = ("SCHEDULED", "PENDING", "RUNNING", "COMPLETED")
 SETTLING_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class Triggered:
-    """A run of this execution, and whether it was made just now."""
+    """A run of this execution, whether it was made just now, and why."""
 
     run: Run
     created: bool
+    why: str = ""
 
 
 def trigger(
-    ctx: Context, case: int | str, parameters: Mapping[str, Any] | None, *, lost: tuple[str, ...] = ("FAILED",)
+    ctx: Context,
+    handle: Handle,
+    case: int | str,
+    parameters: Mapping[str, Any] | None,
+    *,
+    lost: tuple[str, ...] = ("FAILED",),
 ) -> Triggered:
     """Have one flow run for a case of this execution: the one that is there, or a new one.
 
     The key makes it exactly one, also when the executor is killed between asking and hearing the answer. A run that
-    ended otherwise than it should (the states `lost`, a crash, a cancellation) is not counted, and another is made.
+    ended otherwise than it should (the states `lost`, a crash, a cancellation) is not counted, and another is made;
+    so is one whose process is gone.
 
     Raises:
         prefect_api.Refused: The server does not accept the parameters.
     """
     earlier = ctx.runs_of(case)
     for run in reversed(earlier):
-        if run.type not in (*lost, "CRASHED", "CANCELLED", "CANCELLING"):
+        if run.type not in (*lost, *_ENDED_BADLY) and not orphans.crash_if_lost(ctx, run, handle):
             return Triggered(run, created=False)
     tag = ctx.tag(case)
     tags = (tag, f"blueprint:{ctx.origin}")
     deployed = ctx.require_deployment()
     made = prefect_api.create_run(deployed.id, parameters, tags=tags, idempotency_key=f"{tag}:{len(earlier)}")
-    return Triggered(made, created=True)
+    return Triggered(made, created=True, why=_why_another(earlier))
 
 
-def wait_for_end(run: Run, handle: Handle) -> Run:
-    """Wait until a run is final, well or not.
+def _why_another(earlier: list[Run]) -> str:
+    if not earlier:
+        return "no such run of this execution yet"
+    last = require_run(earlier[-1].id)
+    return f"the run before, {last.name}, ended {last.state}: {last.message or 'no message'}"
+
+
+def wait_for_end(ctx: Context, run: Run, handle: Handle) -> Run:
+    """Wait until a run is final, well or not; one that loses its process becomes Crashed.
 
     Raises:
-        TaskFailed: It did not end within the task's deadline.
+        TaskFailed: It did not end within the task's deadline, or there is nobody to execute it.
     """
+    watch = orphans.Watch(ctx, handle)
 
     def ended() -> Run:
         now = require_run(run.id)
         if not now.is_final:
-            raise NotReady(f"flow run {now.name} is {now.state}")
+            if watch.sees_lost(now):
+                orphans.crash(now)
+            raise NotReady(f"flow run {now.name} is {now.state}{_idle(ctx, now)}")
         return now
 
     return wait_until(handle, ended, first=0.1, most=0.5)
+
+
+def _idle(ctx: Context, run: Run) -> str:
+    """Why nobody takes a run that is due: what to say beside its state."""
+    service = platform.RUNNER if ctx.settings.serves else platform.WORKER
+    state = ctx.services.state(service)
+    if state in ("running", "frozen"):
+        return "" if state == "running" else f", and the {service} is frozen"
+    if run.type != "SCHEDULED":
+        return ""
+    raise TaskFailed(
+        f"The {service} that should execute flow run {run.name} is not running: {state}.",
+        where_to_look="logs/worker.log",
+        what_to_do="Run `python run_blueprint.py --resume-from 13` to start it again.",
+    )
 
 
 def require_run(run_id: str) -> Run:

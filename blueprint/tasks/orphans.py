@@ -1,0 +1,132 @@
+"""Flow runs that the server believes to be at work although their process is gone.
+
+A worker reports the end of its runs' processes; one that was killed, or stopped with the machine, cannot. Such a run
+would stay Running for ever, be waited for in vain, and hold a slot of the pool. It is marked Crashed, which is what
+the worker would have said. Not proven means left alone: a run that another worker may have taken is never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from blueprint import platform, prefect_api
+from blueprint.facts import Run
+from blueprint.services.marks import marked
+from blueprint.services.processes import variable
+from blueprint.task import Handle
+from blueprint.tasks.context import Context
+
+AT_WORK = ("PENDING", "RUNNING", "CANCELLING")
+MESSAGE = "Its process is gone, and nobody was left to say so. Marked by Blueprint."
+_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # Prefect gives it to the process of each flow run
+_NOTICE_SECONDS = 10.0  # within which a worker that lives starts a run's process, or reports that it has ended
+_LOOK_SECONDS = 0.5
+
+
+def processes_of_runs(ctx: Context) -> set[str]:
+    """The ids of the flow runs that have a running process of ours."""
+    found = (variable(seen.pid, _RUN_VARIABLE) for family in marked(ctx.services.workspace).values() for seen in family)
+    return {run_id for run_id in found if run_id}
+
+
+def crash_those_before_the_worker(ctx: Context, name: str = platform.WORKER) -> list[str]:
+    """Mark the deployment's runs that were at work before our worker was started, and have no process.
+
+    Returns:
+        The names of the runs that were marked.
+    """
+    record = ctx.services.record(name)
+    if record is None or not _only_ours_could(ctx):
+        return []
+    started = datetime.fromisoformat(record.started_at)
+    deployments = prefect_api.deployments_named(ctx.settings.deployment)
+    at_work = [run for one in deployments for run in prefect_api.runs(deployment_id=one.id, types=AT_WORK)]
+    return _crash(run for run in _without_process(ctx, at_work) if prefect_api.transitions(run.id)[-1].at < started)
+
+
+def crash_if_lost(ctx: Context, run: Run, handle: Handle) -> bool:
+    """Mark a run that has no process for longer than a worker takes to start it or to report its end.
+
+    Returns:
+        Whether it was marked. At once False when the run is not at work, or has its process.
+    """
+    watch = Watch(ctx, handle)
+    while not watch.sees_lost(run):
+        now = prefect_api.run(run.id)
+        if now is None or watch.missing_since is None:
+            return False
+        handle.waiting(f"the process of flow run {run.name}, which is {now.state}")
+        handle.pause(_LOOK_SECONDS)
+        run = now
+    _crash([run])
+    return True
+
+
+@dataclass
+class Watch:
+    """Looks at a run from time to time, and says when its process has been missing for too long.
+
+    Attributes:
+        missing_since: On the handle's clock, when the process was first not there; None while all is well.
+    """
+
+    ctx: Context
+    handle: Handle
+    missing_since: float | None = None
+    _next_look: float = 0.0
+
+    def sees_lost(self, run: Run) -> bool:
+        """Whether the run, as just read from the server, is at work without a process, and has been for a while."""
+        now = self.handle.clock()
+        if run.type not in AT_WORK:
+            self.missing_since = None
+        elif now >= self._next_look:
+            self._next_look = now + _LOOK_SECONDS
+            if run.id in processes_of_runs(self.ctx):
+                self.missing_since = None
+            elif self.missing_since is None:
+                self.missing_since = now
+        long_enough = self.missing_since is not None and now - self.missing_since >= _NOTICE_SECONDS
+        return long_enough and _only_ours_could(self.ctx)
+
+
+def local_tag(ctx: Context) -> str:
+    """The tag of the local runs of this folder, whichever execution made them."""
+    return f"blueprint-local:{ctx.services.workspace[:8]}"
+
+
+def crash_local(ctx: Context) -> list[str]:
+    """Mark the local runs of this folder that were at work; to be called when none of their processes is left.
+
+    Returns:
+        The names of the runs that were marked.
+    """
+    return _crash(prefect_api.runs(tags=[local_tag(ctx)], types=AT_WORK))
+
+
+def crash(run: Run) -> None:
+    """Mark one run."""
+    prefect_api.set_crashed(run.id, MESSAGE)
+
+
+def _crash(runs: Iterable[Run]) -> list[str]:
+    names = []
+    for run in runs:
+        crash(run)
+        names.append(run.name)
+    return names
+
+
+def _without_process(ctx: Context, runs: list[Run]) -> list[Run]:
+    executing = processes_of_runs(ctx) if runs else set()
+    return [run for run in runs if run.id not in executing]
+
+
+def _only_ours_could(ctx: Context) -> bool:
+    """Whether no other worker is there that could have taken a run; its processes may be on another machine."""
+    if ctx.settings.serves:
+        return True
+    ours = platform.worker_name(ctx.workspace)
+    return not any(one.status == "ONLINE" and one.name != ours for one in prefect_api.workers(ctx.settings.pool))
