@@ -89,7 +89,7 @@ def _parts(value: Any) -> list[Any]:
 
 def entrypoint(value: str) -> str:
     """Where the flow is, by file or by module."""
-    if not _ENTRYPOINT.fullmatch(value):
+    if not _ENTRYPOINT.fullmatch(value) or value.endswith(".py"):  # a file's name alone would pass for a module's
         raise ValueError("not an entrypoint")
     return value
 

@@ -125,7 +125,9 @@ def parse(argv: Sequence[str]) -> Options:
     ]
     if len(chosen) > 1:
         raise UsageError(f"{' and '.join(chosen)} contradict each other.", "Give one of them.")
-    if chosen and found.command in ("verify", "stop", "test"):
+    if found.command in ("init", "test"):
+        raise UsageError(f"`{found.command}` must be the first word.", "What follows it is its own.")
+    if chosen and found.command in ("verify", "stop"):
         raise UsageError(f"{chosen[0]} means nothing to `{found.command}`.", "Leave it out.")
     for argument in found.set:
         setting(argument)
