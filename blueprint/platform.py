@@ -50,7 +50,7 @@ def server(settings: Settings, workspace: Workspace) -> Service:
     return Service(
         name=SERVER,
         title="Prefect server",
-        argv=(sys.executable, "-m", "prefect", "server", "start"),
+        argv=(sys.executable, "-m", "blueprint.prefect_server", "server", "start"),
         env=prefect_env.for_server(settings, workspace),
         inherit=prefect_env.without_prefect(os.environ),
         cwd=workspace.root,

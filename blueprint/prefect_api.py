@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _PAGE = 200
 _BUSY_SECONDS = 30.0
+_creating = threading.Lock()  # with SQLite, of several runs made at once all but one are answered 503
 
 
 class Refused(Exception):
@@ -93,9 +95,13 @@ def asking(what: str, question: Callable[[], T], *, refusals: tuple[int, ...] = 
 
 
 def _is_busy(error: BaseException | None) -> bool:
+    import httpx
+
     while error is not None:  # Prefect wraps what it met in errors of its own, such as DeploymentApplyError
         if getattr(getattr(error, "response", None), "status_code", None) in (429, 503):
             return True
+        if isinstance(error, httpx.ReadError | httpx.RemoteProtocolError):
+            return True  # after a 503 the server closes the connection, also under a request that follows on it
         error = error.__cause__
     return False
 
@@ -197,16 +203,17 @@ def create_run(
         Refused: The server does not accept the parameters.
         TaskFailed: It did not answer, or answered with another error.
     """
-    made = asking(
-        "create a flow run",
-        lambda: _client().create_flow_run_from_deployment(
-            UUID(deployment_id),
-            parameters=None if parameters is None else dict(parameters),
-            tags=list(tags),
-            idempotency_key=idempotency_key,
-        ),
-        refusals=(409, 422),
-    )
+    with _creating:
+        made = asking(
+            "create a flow run",
+            lambda: _client().create_flow_run_from_deployment(
+                UUID(deployment_id),
+                parameters=None if parameters is None else dict(parameters),
+                tags=list(tags),
+                idempotency_key=idempotency_key,
+            ),
+            refusals=(409, 422),
+        )
     return _run(made)
 
 

@@ -59,7 +59,6 @@ def for_server(settings: Settings, workspace: Workspace) -> dict[str, str]:
         "PREFECT_SERVER_API_PORT": str(settings.port),
         "PREFECT_SERVER_UI_API_URL": settings.api_url,
         "PREFECT_SERVER_METRICS_ENABLED": "true",
-        "PREFECT_SERVER_LOG_RETRYABLE_ERRORS": "true",
     }
     if settings.api_auth_string:
         variables["PREFECT_SERVER_API_AUTH_STRING"] = settings.api_auth_string.get_secret_value()

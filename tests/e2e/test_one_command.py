@@ -29,6 +29,9 @@ def first(installed: Checkout, mode: str) -> Iterator[Finished]:
     installed.reset()
 
 
+pytestmark = pytest.mark.usefixtures("first")
+
+
 def prefect(checkout: Checkout, *args: str) -> str:
     """Type a Prefect command in the project folder, with nothing exported."""
     finished = subprocess.run(
@@ -58,7 +61,7 @@ def test_each_of_the_30_tasks_has_its_line_in_order_on_the_terminal_and_in_the_l
     assert skipped == (["11", "12", "13", "19"] if mode == "serve" else [])
 
 
-def test_the_record_beside_the_log_holds_the_evidence_of_every_task(first: Finished, installed: Checkout) -> None:
+def test_the_record_beside_the_log_holds_the_evidence_of_every_task(installed: Checkout) -> None:
     document = json.loads(Path(installed.last().log).with_suffix(".json").read_text(encoding="utf-8"))
     assert document["status"] == "passed"
     assert [task["number"] for task in document["tasks"]] == list(range(1, 31))
@@ -66,7 +69,7 @@ def test_the_record_beside_the_log_holds_the_evidence_of_every_task(first: Finis
     assert unproven == []
 
 
-def test_the_deployment_is_as_specified_when_the_api_is_asked(first: Finished, installed: Checkout, mode: str) -> None:
+def test_the_deployment_is_as_specified_when_the_api_is_asked(installed: Checkout, mode: str) -> None:
     found = installed.deployment()
     assert found["work_pool_name"] == ("local-process-pool" if mode == "deploy" else None)
     assert found["parameters"] == {"batch_size": 500}
@@ -75,7 +78,7 @@ def test_the_deployment_is_as_specified_when_the_api_is_asked(first: Finished, i
     assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 9 * * *", "America/Chicago")
 
 
-def test_the_rows_of_each_run_are_in_the_warehouse_once(first: Finished, installed: Checkout) -> None:
+def test_the_rows_of_each_run_are_in_the_warehouse_once(installed: Checkout) -> None:
     origin = installed.last().origin
     daily, other = installed.rows(), installed.rows("test.metrics")
     expected = {
@@ -94,9 +97,7 @@ def test_the_rows_of_each_run_are_in_the_warehouse_once(first: Finished, install
     assert failed["id"] not in daily
 
 
-def test_plain_prefect_commands_in_the_folder_reach_the_platform(
-    first: Finished, installed: Checkout, mode: str
-) -> None:
+def test_plain_prefect_commands_in_the_folder_reach_the_platform(installed: Checkout, mode: str) -> None:
     assert f"{FLOW}/production-etl" in prefect(installed, "deployment", "ls")
     if mode == "deploy":
         assert "local-process-pool" in prefect(installed, "work-pool", "ls")
@@ -107,18 +108,16 @@ def test_plain_prefect_commands_in_the_folder_reach_the_platform(
     assert "Loaded 50 rows" in prefect(installed, "flow-run", "logs", run_id)
 
 
-def test_the_users_own_prefect_home_is_never_touched(first: Finished, installed: Checkout) -> None:
+def test_the_users_own_prefect_home_is_never_touched(installed: Checkout) -> None:
     assert not (installed.home / ".prefect").exists()
 
 
-def test_verify_says_that_all_is_up(first: Finished, installed: Checkout) -> None:
+def test_verify_says_that_all_is_up(installed: Checkout) -> None:
     finished = installed.must("verify")
     assert [line.split()[0] for line in finished.output.splitlines()] == ["up"] * 4
 
 
-def test_a_second_run_finds_all_that_was_there_and_keeps_pids_and_deployment(
-    first: Finished, installed: Checkout, mode: str
-) -> None:
+def test_a_second_run_finds_all_that_was_there_and_keeps_pids_and_deployment(installed: Checkout, mode: str) -> None:
     names = ("server", "worker" if mode == "deploy" else "runner", "source")
     before = {name: installed.pid(name) for name in names}, installed.deployment()["id"]
     second = installed.must("--phase", "all")
@@ -127,7 +126,7 @@ def test_a_second_run_finds_all_that_was_there_and_keeps_pids_and_deployment(
     assert changed == [9, 21, 23, 24, 28]  # the runs that every execution makes for itself
 
 
-def test_stop_leaves_no_process_behind(first: Finished, installed: Checkout) -> None:
+def test_stop_leaves_no_process_behind(installed: Checkout) -> None:
     installed.must("stop")
     assert installed.processes() == {}
     finished = installed.run("verify")

@@ -1,0 +1,63 @@
+"""Starts Prefect's server so that SQLite's waiting for a lock cannot stop its event loop.
+
+`python -m blueprint.prefect_server server start` is `python -m prefect server start` with that one mend.
+
+Python 3.11 keeps the statement of a cursor whose `execute` failed until the cursor is freed, and SQLAlchemy's aiosqlite
+dialect leaves that cursor to the garbage collector, which runs in the event loop's thread. To free it there takes the
+mutex of its connection. If another thread waits on that connection for the write lock (60 s, Prefect's busy_timeout),
+the loop stands still, and with it the request that holds the lock: nothing moves for a minute. So a cursor that failed
+is closed at once, in its own thread. Python 3.12 and later let go of the statement by themselves; there this changes
+nothing.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sqlite3
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class ClosingCursor(sqlite3.Cursor):
+    """A cursor that lets go of its statement as soon as that fails."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> ClosingCursor:
+        """As `sqlite3.Cursor.execute`; closes the cursor on an error."""
+        return self._or_close(lambda: super(ClosingCursor, self).execute(sql, parameters))
+
+    def executemany(self, sql: str, parameters: Any, /) -> ClosingCursor:
+        """As `sqlite3.Cursor.executemany`; closes the cursor on an error."""
+        return self._or_close(lambda: super(ClosingCursor, self).executemany(sql, parameters))
+
+    def _or_close(self, statement: Callable[[], T]) -> T:
+        try:
+            return statement()
+        except BaseException:
+            self.close()
+            raise
+
+
+class ClosingConnection(sqlite3.Connection):
+    """A connection whose cursors are closed when they fail."""
+
+    def cursor(self, factory: Any = ClosingCursor) -> Any:
+        """As `sqlite3.Connection.cursor`, with cursors of our kind unless told otherwise."""
+        return super().cursor(factory)
+
+
+def close_failed_cursors() -> None:
+    """Make every SQLite connection that SQLAlchemy opens in this process a `ClosingConnection`."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    @event.listens_for(Engine, "do_connect")
+    def use_factory(dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> None:
+        if dialect.name == "sqlite":
+            parameters.setdefault("factory", ClosingConnection)
+
+
+if __name__ == "__main__":
+    close_failed_cursors()
+    runpy.run_module("prefect", run_name="__main__", alter_sys=True)

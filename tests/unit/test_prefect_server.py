@@ -1,0 +1,79 @@
+"""The server's event loop must not stand still because a failed cursor is freed while its connection waits."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from blueprint.prefect_server import ClosingConnection, ClosingCursor, close_failed_cursors
+
+BUSY_SECONDS = 2.0
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, factory=ClosingConnection)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+    return connection
+
+
+def test_freeing_a_failed_cursor_does_not_wait_for_the_lock_that_its_connection_waits_for(tmp_path: Path) -> None:
+    waiting, holding = connect(tmp_path / "server.db"), connect(tmp_path / "server.db")
+    waiting.execute("CREATE TABLE runs (state)")
+    waiting.execute("INSERT INTO runs VALUES (1)")
+    waiting.execute("BEGIN DEFERRED")
+    waiting.execute("SELECT * FROM runs").fetchall()
+    holding.execute("INSERT INTO runs VALUES (2)")
+    cursor = waiting.cursor()
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        cursor.execute("INSERT INTO runs VALUES (3)")
+    waiting.rollback()
+    holding.execute("BEGIN IMMEDIATE")
+
+    def wait_for_the_lock() -> None:
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            waiting.execute("UPDATE runs SET state = 9")
+
+    thread = threading.Thread(target=wait_for_the_lock)
+    thread.start()
+    time.sleep(0.3)
+    began = time.monotonic()
+    del cursor
+    gc.collect()
+    assert time.monotonic() - began < BUSY_SECONDS / 4
+    thread.join()
+    holding.rollback()
+
+
+def test_every_sqlite_connection_of_sqlalchemy_closes_its_failed_cursors(tmp_path: Path) -> None:
+    close_failed_cursors()
+    seen: list[object] = []
+
+    async def fail() -> None:
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'server.db'}")
+        async with engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            driver = raw.driver_connection
+            assert driver is not None
+            seen.append(driver._conn)
+            with pytest.raises(OperationalError):
+                await connection.execute(text("SELECT * FROM nowhere"))
+        await engine.dispose()
+
+    asyncio.run(fail())
+    assert isinstance(seen[0], ClosingConnection)
+    cursor = sqlite3.connect(":memory:", factory=ClosingConnection).cursor()
+    assert isinstance(cursor, ClosingCursor)
+    with pytest.raises(sqlite3.OperationalError):
+        cursor.execute("SELECT * FROM nowhere")
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        cursor.fetchall()
