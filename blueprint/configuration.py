@@ -72,9 +72,9 @@ def read(
     sources: dict[str, str] = {}
     for found, source in (
         (_from_file(root / "pyproject.toml"), "pyproject.toml [tool.blueprint]"),
-        (_from_arguments(remembered), "command line of the last execution"),
+        (from_arguments(remembered), "command line of the last execution"),
         (_from_environment(environment), "environment"),
-        (_from_arguments(arguments), "command line"),
+        (from_arguments(arguments), "command line"),
     ):
         values.update(found)
         sources.update(dict.fromkeys(found, source))
@@ -115,7 +115,12 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def _from_arguments(arguments: Iterable[str]) -> dict[str, Any]:
+def from_arguments(arguments: Iterable[str]) -> dict[str, Any]:
+    """The values of `key=value` arguments, not judged yet.
+
+    Raises:
+        UsageError: One names no setting, or a secret.
+    """
     return {key: _value(key, text) for key, text in map(setting, arguments)}
 
 

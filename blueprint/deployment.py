@@ -176,6 +176,13 @@ def parameter_problems(settings: Settings, root: Path, parameters: Mapping[str, 
     return []
 
 
+def server_refuses(schema: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:
+    """Whether the server, which knows a flow's schema only, would refuse these parameters for what they are."""
+    from prefect.utilities.schema_tools.validation import validate
+
+    return bool(validate(dict(parameters), dict(schema), ignore_required=True))
+
+
 @dataclass(frozen=True)
 class Wanted:
     """The deployment that the settings and the flow's code describe."""
@@ -216,7 +223,23 @@ class Wanted:
             pairs.append(("folder", [self.folder], directories))
         if self.schedule and len(schedules) == 1:
             pairs += [(f"schedule's {key}", value, schedules[0].get(key)) for key, value in self.schedule.items()]
+            pairs = [pair for pair in pairs if pair[0] != "schedule's rrule" or not _same_rrule(pair[1], pair[2])]
         return [f"{what} is {have!r}, not {want!r}" for what, want, have in pairs if want != have]
+
+
+def _same_rrule(wanted: object, found: object) -> bool:
+    """The server puts a line with a start before a rule that has none."""
+    return found == wanted or (
+        str(found).startswith("DTSTART") and str(found).partition("\n")[2] == wanted and "DTSTART" not in str(wanted)
+    )
+
+
+def same_schedule(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Whether the server's schedule is the one that is wanted."""
+    return all(
+        _same_rrule(value, found.get(key)) if key == "rrule" else found.get(key) == value
+        for key, value in wanted.items()
+    )
 
 
 def _without_empty(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -269,6 +292,7 @@ def deploy(settings: Settings, root: Path) -> str:
         The deployment's id.
     """
     from prefect import Flow
+    from prefect.deployments.runner import DeploymentApplyError
 
     target = wanted(settings, root)
 
@@ -292,7 +316,14 @@ def deploy(settings: Settings, root: Path) -> str:
                 ignore_warnings=True,
             )
 
-    return str(prefect_api.asking(f"deploy {target.flow_name}/{target.name}", question))
+    try:
+        return str(prefect_api.asking(f"deploy {target.flow_name}/{target.name}", question))
+    except DeploymentApplyError as error:
+        raise TaskFailed(
+            f"The server refused the deployment {target.flow_name}/{target.name}: {error}",
+            where_to_look="logs/server.log",
+            what_to_do="Correct what it says in [tool.blueprint] or in the flow, then run again.",
+        ) from error
 
 
 def serve(settings: Settings, root: Path) -> None:

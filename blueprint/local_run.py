@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+STATE_MARK = "flow run ended "
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the flow once; its tags come as arguments, its parameters from the environment (they may be private)."""
@@ -30,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         state: Any = flow(**json.loads(os.environ.get("_BLUEPRINT_PARAMETERS", "{}")), return_state=True)
         if inspect.isawaitable(state):
             state = asyncio.run(_wait(state))
-    print(f"{state.name}: {state.message or ''}")
+    print(f"{STATE_MARK}{state.name}: {' '.join((state.message or '').split())}")
     return 0 if state.is_completed() else 1
 
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "plan": "show the 30 tasks, what each needs and proves, and what a run would do now",
     "verify": "check quickly that server, worker, UI and deployment are up; exit 0 only if all are",
     "stop": "stop what Blueprint started, and only that",
+    "init": "write [tool.blueprint] into pyproject.toml from a flow of your own: init path/to/file.py:flow",
     "test": "set up and run the project's tests; what follows is given to pytest",
 }
 _EPILOG = """\
@@ -30,6 +31,7 @@ examples:
   python run_blueprint.py --resume             go on from the first task that did not pass
   python run_blueprint.py --port 5200          another port (worker and data source use the next two)
   python run_blueprint.py plan --resume-from 14
+  python run_blueprint.py init flows/etl.py:etl --set 'cron=0 6 * * *'
 
 exit codes: 0 all that was asked is proven, 1 a task failed, 2 wrong usage or configuration, 3 a bug in Blueprint,
 4 the environment refuses (port, lock, disk, Python), 130 and 143 interrupted"""
@@ -47,6 +49,8 @@ class Options:
         resume_from: The first task to run.
         settings: `key=value` for each setting given here.
         rest: For `test`: what pytest gets.
+        target: For `init`: where the flow is.
+        force: For `init`: whether to replace a table that is there.
     """
 
     command: str
@@ -56,6 +60,8 @@ class Options:
     resume_from: int | None = None
     settings: tuple[str, ...] = ()
     rest: tuple[str, ...] = ()
+    target: str = ""
+    force: bool = False
 
 
 class _Parser(argparse.ArgumentParser):
@@ -104,6 +110,17 @@ def _parser() -> _Parser:
     return parser
 
 
+def _parse_init(argv: Sequence[str]) -> Options:
+    parser = _Parser(prog="run_blueprint.py init", description=f"Init: {COMMANDS['init']}.", allow_abbrev=False)
+    parser.add_argument("flow", help="path/to/file.py:flow_function or package.module.flow_function")
+    parser.add_argument("--force", action="store_true", help="replace a [tool.blueprint] that is there")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key to write as well")
+    found = parser.parse_args(list(argv[1:]))
+    for argument in found.set:
+        setting(argument)
+    return Options("init", tuple(argv), settings=tuple(found.set), target=found.flow, force=found.force)
+
+
 def parse(argv: Sequence[str]) -> Options:
     """Parse the words after the program's name.
 
@@ -113,6 +130,8 @@ def parse(argv: Sequence[str]) -> Options:
     """
     if argv and argv[0] == "test":
         return Options("test", tuple(argv), rest=tuple(argv[1:]))
+    if argv and argv[0] == "init":
+        return _parse_init(argv)
     found = _parser().parse_args(list(argv))
     chosen = [
         name

@@ -7,9 +7,10 @@ A secret is a configured password, or a parameter that the flow declares as one 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from blueprint.settings import Settings
+if TYPE_CHECKING:
+    from blueprint.settings import Settings
 
 MASK = "**********"
 _TELLING_LENGTH = 4  # a shorter text turns up in innocent ones; it is only hidden where it stands alone

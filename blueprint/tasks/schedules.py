@@ -20,7 +20,7 @@ def require_active(ctx: Context) -> tuple[Deployment, dict[str, Any]]:
     found = ctx.require_deployment()
     definition = dict(deployment.wanted(ctx.settings, ctx.workspace.root).schedule or {})
     active = [dict(one.definition) for one in found.schedules if one.active]
-    matching = [one for one in active if all(one.get(key) == value for key, value in definition.items())]
+    matching = [one for one in active if deployment.same_schedule(definition, one)]
     if found.paused or len(active) != 1 or not matching:
         raise TaskFailed(
             f"The server's schedule is {active or 'not active'}{', paused' if found.paused else ''}, not {definition}.",
