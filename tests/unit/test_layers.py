@@ -1,0 +1,166 @@
+"""Who may import whom: what is written in pyproject.toml, and what is really loaded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from blueprint import bootstrap
+from blueprint.bootstrap.environment import base_python
+from blueprint.options import COMMANDS
+from blueprint.task import within
+from blueprint.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+BARE = (base_python(), "-I", "-S")  # no environment variables, no site-packages: as with nothing installed
+STAGE_ONE = (
+    *("accepted", "bootstrap", "catalog", "child", "cli", "configuration", "cron", "errors", "executor", "files"),
+    *("history", "interruption", "journal", "lock", "options", "plan", "reporting.lines", "reporting.record"),
+    *("reporting.summary", "session", "task", "verdict", "workspace", *(f"commands.{name}" for name in COMMANDS)),
+)
+_IMPORT = """
+import importlib, sys
+sys.path.insert(0, sys.argv[1])
+importlib.import_module(sys.argv[2])
+foreign = {name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names - {"blueprint", "__main__", "__mp_main__"}
+assert not foreign, foreign
+"""
+
+
+def checkout(folder: Path) -> Path:
+    for name in ("run_blueprint.py", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "blueprint", folder / "blueprint", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "logs").mkdir()
+    return folder
+
+
+def ran(*argv: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return subprocess.run(
+        argv, cwd=cwd, env=kept | environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.mark.parametrize("module", STAGE_ONE)
+def test_a_fresh_machine_can_import_all_that_runs_before_anything_is_installed(module: str) -> None:
+    answer = ran(*BARE, "-c", _IMPORT, str(ROOT), f"blueprint.{module}", cwd=ROOT)
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--help",), 0, "exit codes:"),
+        (("--version",), 0, "Blueprint "),
+        (("plan",), 0, "30 tasks"),
+        (("verify",), 1, "environment"),
+        (("stop",), 0, "Nothing to stop"),
+        (("--phase", "4"), 2, "'all', '1', '2', '3'"),
+    ],
+)
+def test_the_door_answers_with_nothing_installed(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    answer = ran(*BARE, "run_blueprint.py", *arguments, cwd=checkout(tmp_path))
+    assert answer.returncode == code, answer.stderr
+    assert says in answer.stdout + answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert not (tmp_path / ".blueprint").exists()
+    assert not (tmp_path / ".venv").exists()
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with a healthy environment that borrows the packages of the one that runs this test."""
+    root = checkout(tmp_path_factory.mktemp("installed"))
+    workspace = Workspace(root)
+    workspace.prepare()
+    bootstrap.ensure_environment(workspace, within(60))
+    site = next(workspace.venv.glob("lib/python*/site-packages"))
+    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("arguments", "got_to"),
+    [
+        (("--help",), "blueprint.options"),
+        (("plan",), "blueprint.commands.plan"),
+        (("verify", "--port", "1"), "blueprint.health"),
+        (("stop",), "blueprint.services.manager"),
+    ],
+)
+def test_what_must_answer_at_once_never_imports_prefect(
+    installed: Path, arguments: tuple[str, ...], got_to: str
+) -> None:
+    answer = ran(base_python(), "run_blueprint.py", *arguments, cwd=installed, PYTHONPROFILEIMPORTTIME="1")
+    loaded = {line.rpartition("|")[2].strip() for line in answer.stderr.splitlines() if line.startswith("import time:")}
+    assert got_to in loaded, answer.stderr[-2000:]
+    assert {name for name in loaded if name.partition(".")[0] == "prefect"} == set()
+
+
+def test_what_plan_and_verify_look_at_is_read_without_prefect(installed: Path) -> None:
+    script = """
+import os, sys
+from pathlib import Path
+sys.modules["prefect"] = None  # any import of it fails
+from blueprint import configuration, health, prefect_env
+from blueprint.workspace import Workspace
+workspace = Workspace(Path.cwd())
+settings = configuration.load(workspace.root, {}, ("port=1",))
+assert prefect_env.prefect_toml(settings, workspace)
+assert [check.name for check in health.look(settings, workspace) if check.name == "server" and not check.ok]
+"""
+    answer = ran(Workspace(installed).python, "-c", script, cwd=installed)
+    assert answer.returncode == 0, answer.stderr
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    return ran(Path(sysconfig.get_path("scripts")) / "lint-imports", "--no-cache", cwd=folder)
+
+
+def test_the_rules_of_who_may_import_whom_are_kept() -> None:
+    answer = lint_imports(ROOT)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("pipeline/records.py", "import blueprint.errors"),
+        ("session.py", "import blueprint.tasks"),
+        ("ui.py", "import prefect"),
+        ("services/ports.py", "import blueprint.settings"),
+        ("executor.py", "import blueprint.services"),
+        ("health.py", "import blueprint.commands.verify"),
+    ],
+)
+def test_a_rule_that_is_broken_is_seen(tmp_path: Path, file: str, line: str) -> None:
+    broken = checkout(tmp_path) / "blueprint" / file
+    broken.write_text(broken.read_text() + f"\n{line}\n")
+    answer = lint_imports(tmp_path)
+    assert answer.returncode == 1, answer.stdout + answer.stderr
+    assert "1 broken" in answer.stdout
+
+
+def test_no_module_is_forgotten_where_the_pipeline_may_not_look() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    forbidden = set(contracts[0]["forbidden_modules"])
+    parts = [path for path in (ROOT / "blueprint").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
+    assert {f"blueprint.{path.stem}" for path in parts} - {"blueprint.__init__", "blueprint.pipeline"} == forbidden
+
+
+def test_an_old_python_is_told_so_in_one_sentence() -> None:
+    """The door must be readable for an old Python: it is compiled with the grammar of 3.7."""
+    import ast
+
+    ast.parse((ROOT / "run_blueprint.py").read_text(), feature_version=(3, 7))
+    assert sys.version_info >= (3, 11)
