@@ -29,7 +29,8 @@ _IMPORT = """
 import importlib, sys
 sys.path.insert(0, sys.argv[1])
 importlib.import_module(sys.argv[2])
-foreign = {name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names - {"blueprint", "__main__", "__mp_main__"}
+ours = {"blueprint", "__main__", "__mp_main__"}
+foreign = {name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names - ours
 assert not foreign, foreign
 """
 
@@ -93,7 +94,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("arguments", "got_to"),
     [
         (("--help",), "blueprint.options"),
-        (("plan",), "blueprint.commands.plan"),
+        (("plan",), "blueprint.session"),
         (("verify", "--port", "1"), "blueprint.health"),
         (("stop",), "blueprint.services.manager"),
     ],
