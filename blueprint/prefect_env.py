@@ -96,15 +96,20 @@ def prefect_toml(settings: Settings, workspace: Workspace) -> str:
     home = str(workspace.prefect_home)
     lines = [
         TOML_HEADER,
-        f"home = {json.dumps(home)}",
-        f"profiles_path = {json.dumps(home + '/profiles.toml')}",
+        f"home = {_toml(home)}",
+        f"profiles_path = {_toml(home + '/profiles.toml')}",
         "[api]",
-        f"url = {json.dumps(settings.api_url)}",
+        f"url = {_toml(settings.api_url)}",
     ]
     if settings.api_auth_string:
-        lines.append(f"auth_string = {json.dumps(settings.api_auth_string.get_secret_value())}")
+        lines.append(f"auth_string = {_toml(settings.api_auth_string.get_secret_value())}")
     lines += ["[server.ephemeral]", "enabled = false", ""]
     return "\n".join(lines)
+
+
+def _toml(text: str) -> str:
+    """JSON's escapes are TOML's, but for characters beyond 16 bits, which TOML takes as they are, and DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 PROFILES_TOML = 'active = "blueprint"\n\n[profiles.blueprint]\n'
