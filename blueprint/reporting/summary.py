@@ -46,8 +46,10 @@ def lines(ending: Ending, log: Path, root: Path, *, url: str = "") -> list[str]:
     """The last lines of the terminal and the log."""
     counts = ", ".join(f"{count} {status}" for status, count in ending.counts.items())
     tasks = len(ending.plan.planned)
+    skipped = ending.counts.get(Status.SKIPPED.value, 0)
+    number = f"{tasks - skipped} of {tasks}" if ending.passed and skipped else str(tasks)  # skipped is not proven
     outcome = "interrupted" if ending.interrupted else "proven" if ending.passed else "FAILED"
-    text = ["", f"{tasks} tasks {outcome} in {ending.seconds:.1f} s: {counts or 'none reached'}."]
+    text = ["", f"{number} tasks {outcome} in {ending.seconds:.1f} s: {counts or 'none reached'}."]
     failed = [number for number, status in sorted(ending.statuses.items()) if status is Status.FAILED]
     if failed:
         text.append("Failed: " + "; ".join(f"{number} {BY_NUMBER[number].title}" for number in failed) + ".")

@@ -30,8 +30,7 @@ def with_table(old: str, table: str, path: Path) -> str:
     else:
         gap = "" if not old else newline if old.endswith("\n") else newline * 2
         new = old + gap + block
-    wanted = tomllib.loads(table)["tool"]["blueprint"]
-    if _without(before) != _without(_parsed(new, path)) or _parsed(new, path)["tool"].get("blueprint") != wanted:
+    if not _as_wanted(before, new, tomllib.loads(table)):
         raise UsageError(
             f"{path} sets tool.blueprint in a way that cannot be replaced.",
             "Write it as a table of its own, [tool.blueprint], or remove it.",
@@ -85,18 +84,23 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not valid TOML: {error}.", "Correct it and run again.") from None
 
 
-def _without(document: dict[str, Any]) -> dict[str, Any]:
-    tool = {key: value for key, value in document.get("tool", {}).items() if key != "blueprint"}
-    return {key: value for key, value in document.items() if key != "tool"} | ({"tool": tool} if tool else {})
+def _as_wanted(before: dict[str, Any], new: str, table: dict[str, Any]) -> bool:
+    """Whether the new document says what the old one said, but for the table."""
+    try:
+        after = tomllib.loads(new)
+    except ValueError:
+        return False
+    tool = before.get("tool", {})
+    return isinstance(tool, dict) and after == {**before, "tool": {**tool, **table["tool"]}}
 
 
 def _pieces(text: str) -> list[tuple[bool, str]]:
     """The document in pieces, each from one table's header to the next, and whether each is ours to replace."""
     lines = text.splitlines(keepends=True)
     starts = [0] + [index for index in range(1, len(lines)) if _is_header(lines, index)]
-    if lines and not _is_header(lines, 0):
-        starts = [0, *starts[1:]]
     pieces: list[tuple[bool, str]] = []
+    if not lines:
+        return pieces
     borders = [*starts, len(lines)]
     for first, last in itertools.pairwise(borders):
         ours = _is_header(lines, first) and _names_us(lines[first])

@@ -1,0 +1,1 @@
+"""A package, as larger projects have."""
