@@ -39,7 +39,7 @@ class Lines:
         """
         self._expected = [number for number in plan.planned if number > shown]
         self._plan = plan
-        self._log = open(log, "a", encoding="utf-8", opener=_private)  # noqa: SIM115  Path.open takes no opener
+        self._log = open(log, "a", encoding="utf-8", errors="backslashreplace", opener=_private)  # noqa: SIM115  Path.open takes no opener
         self._terminal = terminal
         self._clock = clock
         self._held: dict[int, tuple[str, list[str]]] = {}
@@ -51,12 +51,13 @@ class Lines:
     def line(self, text: str = "", at: str | None = None) -> None:
         """Write one line to both."""
         moment = datetime.now().astimezone() if at is None else datetime.fromisoformat(at).astimezone()
+        text = _one_line(text)
         try:
             print(text, file=self._terminal, flush=True)
+        except UnicodeEncodeError:  # first: it is a ValueError too
+            print(text.encode("ascii", "replace").decode(), file=self._terminal, flush=True)
         except (OSError, ValueError):  # the terminal is gone (closed, or a pipe without a reader): the log goes on
             self._terminal = Path(os.devnull).open("w")  # noqa: SIM115  it stays open as long as this object
-        except UnicodeEncodeError:
-            print(text.encode("ascii", "replace").decode(), file=self._terminal, flush=True)
         self._log.write(f"{moment:%Y-%m-%d %H:%M:%S.%f}"[:-3] + f" {text}\n")
         self._log.flush()
 
@@ -103,6 +104,15 @@ class Lines:
         """Write what is held back and close the log."""
         self.flush()
         self._log.close()
+
+
+def _one_line(text: str) -> str:
+    """What others wrote (an exception, a server, a folder's name) can neither begin a line of its own nor steer the
+    terminal.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else " " if one.isspace() else ascii(one)[1:-1] for one in text)
 
 
 def _private(path: str, flags: int) -> int:
