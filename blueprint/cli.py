@@ -6,6 +6,7 @@ Standard library only at import: this runs before anything is installed.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -50,18 +51,19 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _say(text: str) -> None:
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except UnicodeEncodeError:
-        print(text.encode("ascii", "replace").decode(), file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody reads it; the exit code says it too
+        try:
+            print(text, file=sys.stderr, flush=True)
+        except UnicodeEncodeError:
+            print(text.encode("ascii", "replace").decode(), file=sys.stderr, flush=True)
 
 
 def _keep(workspace: Workspace, argv: Sequence[str]) -> str:
     path = workspace.logs / "bug.log"
     text = f"Blueprint {__version__}\nPython {sys.version}\n{sys.platform}\narguments: {list(argv)}\n\n"
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(text + traceback.format_exc())
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write((text + traceback.format_exc()).encode("utf-8", "backslashreplace"))
     except OSError:
         return "Please report it."
     return f"Please report it with the file {path}."
