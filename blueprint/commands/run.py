@@ -13,7 +13,8 @@ import os
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from blueprint import bootstrap
+from blueprint import bootstrap, configuration
+from blueprint.entrypoint import see_that_it_is_there
 from blueprint.errors import BlueprintError, ExitCode
 from blueprint.executor import TaskFunction
 from blueprint.files import write_whole
@@ -41,9 +42,11 @@ def run(options: Options, workspace: Workspace) -> int:
     else:
         if not bootstrap.inside(workspace) and not bootstrap.environment_problem(workspace):
             bootstrap.reexec(workspace, options.argv, {})
+        # Bad settings are refused before anything is started; without Pydantic, those whose names are wrong.
+        configuration.read(workspace.root, os.environ, options.settings, remembered(workspace))
         if bootstrap.inside(workspace):
-            with contextlib.suppress(ImportError):  # task 4 has yet to bring, or to mend, what judges the settings
-                _settings(options, workspace, remembered(workspace))  # bad ones are refused before anything is started
+            with contextlib.suppress(ImportError):  # task 4 has yet to bring, or to mend, what judges the values
+                _settings(options, workspace, remembered(workspace))
         session = begin(options, workspace, interruption)
     if session is None:
         print("Nothing to resume: the last execution passed all that it was asked for.")
@@ -56,9 +59,10 @@ def run(options: Options, workspace: Workspace) -> int:
 
 
 def _settings(options: Options, workspace: Workspace, before: tuple[str, ...]) -> Settings:
-    from blueprint import configuration
-
-    return configuration.load(workspace.root, os.environ, options.settings, before)
+    settings = configuration.load(workspace.root, os.environ, options.settings, before)
+    folder, further = workspace.root / settings.source, bool(settings.requirements)
+    see_that_it_is_there(settings.entrypoint, folder, may_be_installed=further)
+    return settings
 
 
 def _carry_out(session: Session, options: Options) -> int:

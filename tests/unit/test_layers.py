@@ -21,8 +21,8 @@ from blueprint.workspace import Workspace
 ROOT = Path(__file__).resolve().parents[2]
 BARE = (base_python(), "-I", "-S")  # no environment variables, no site-packages: as with nothing installed
 STAGE_ONE = (
-    *("accepted", "bootstrap", "catalog", "child", "cli", "configuration", "cron", "errors", "executor", "files"),
-    *("history", "interruption", "journal", "lock", "options", "plan", "reporting.lines", "reporting.record"),
+    *("accepted", "bootstrap", "catalog", "child", "cli", "configuration", "cron", "entrypoint", "errors", "executor"),
+    *("files", "history", "interruption", "journal", "lock", "options", "plan", "reporting.lines", "reporting.record"),
     *("reporting.summary", "session", "task", "verdict", "workspace", *(f"commands.{name}" for name in COMMANDS)),
 )
 _IMPORT = """
