@@ -115,10 +115,12 @@ def _parse_init(argv: Sequence[str]) -> Options:
     parser.add_argument("flow", help="path/to/file.py:flow_function or package.module.flow_function")
     parser.add_argument("--force", action="store_true", help="replace a [tool.blueprint] that is there")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key to write as well")
+    parser.add_argument("--port", type=_number(1, 65535), metavar="N", help="the server's port, 4200 by default")
     found = parser.parse_args(list(argv[1:]))
     for argument in found.set:
         setting(argument)
-    return Options("init", tuple(argv), settings=tuple(found.set), target=found.flow, force=found.force)
+    given = (*found.set, *((f"port={found.port}",) if found.port is not None else ()))
+    return Options("init", tuple(argv), settings=given, target=found.flow, force=found.force)
 
 
 def parse(argv: Sequence[str]) -> Options:

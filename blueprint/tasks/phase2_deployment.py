@@ -17,11 +17,12 @@ from blueprint.tasks.proofs import (
     RESTORE_DEPLOYMENT,
     RESTORE_POOL,
     RESTORE_WORKER,
+    WORKER_SECONDS,
+    await_worker,
     deployment_facts,
     pool_facts,
     prove_deployment,
     prove_server,
-    prove_worker,
     read_worker,
     require_process_pool,
 )
@@ -65,15 +66,7 @@ def start_worker(ctx: Context, handle: Handle) -> Evidence:
     ctx.services.stop(platform.RUNNER, handle)  # a flow served by it as well would run twice
     started = ctx.services.ensure(platform.worker(ctx.settings, ctx.workspace), handle)
 
-    def online() -> dict[str, Any]:
-        try:
-            return prove_worker(ctx)
-        except TaskFailed as error:
-            if ctx.services.state(platform.WORKER) != "running":
-                raise
-            raise NotReady(error.what) from None
-
-    facts = wait_until(handle, online)
+    facts = await_worker(ctx, handle)
     lost = orphans.crash_those_before_the_worker(ctx) if started.changed else []
     facts["marked_crashed"] = lost
     return Evidence(
@@ -272,7 +265,7 @@ def verify_phase2(ctx: Context, handle: Handle) -> Evidence:
         found = wait_until(handle, ready)
         return Evidence("served deployment ready, its process alive", deployment_facts(found))
     pool = require_process_pool(ctx)
-    worker = prove_worker(ctx)
+    worker = await_worker(ctx, handle, WORKER_SECONDS)
     found = wait_until(handle, ready)
     if pool.status != "READY":
         pool = require_process_pool(ctx)

@@ -17,7 +17,7 @@ from blueprint.task import Evidence, Handle, TaskFailed, TaskSkipped
 from blueprint.tasks import failures
 from blueprint.tasks.context import Context
 from blueprint.tasks.phase2_deployment import verify_pool
-from blueprint.tasks.proofs import prove_deployment, prove_server, prove_worker
+from blueprint.tasks.proofs import WORKER_SECONDS, await_worker, prove_deployment, prove_server
 from blueprint.tasks.schedules import require_active, upcoming
 from blueprint.tasks.triggering import (
     Triggered,
@@ -234,7 +234,10 @@ def verify_all(ctx: Context, handle: Handle) -> Evidence:
     deployed = prove_deployment(ctx)
     if not ctx.settings.serves:
         verify_pool(ctx, handle)
-    worker = prove_worker(ctx) if not ctx.settings.serves else {"serving": ctx.services.state(platform.RUNNER)}
+    if ctx.settings.serves:
+        worker = {"serving": ctx.services.state(platform.RUNNER)}
+    else:
+        worker = await_worker(ctx, handle, WORKER_SECONDS)
     if worker.get("serving", "running") != "running":
         raise TaskFailed(f"The serving process is {worker['serving']}.", where_to_look="logs/worker.log")
     completed = verify_runs(ctx, handle)

@@ -12,9 +12,11 @@ from blueprint.facts import Deployment, Pool, Worker
 from blueprint.services import claims, probes
 from blueprint.services.marks import Mark
 from blueprint.services.probes import NotReady
-from blueprint.task import TaskFailed
+from blueprint.services.waiting import wait_until
+from blueprint.task import Handle, TaskFailed
 from blueprint.tasks.context import Context
 
+WORKER_SECONDS = 10.0  # several heartbeats
 RESTORE_POOL = "Run `python run_blueprint.py --resume-from 11` to restore it."
 RESTORE_WORKER = "Run `python run_blueprint.py --resume-from 13` to restart it."
 RESTORE_DEPLOYMENT = "Run `python run_blueprint.py --resume-from 15` to deploy it again."
@@ -117,6 +119,29 @@ def prove_worker(ctx: Context) -> dict[str, Any]:
     _require_health(ctx)
     beat = worker.last_heartbeat.isoformat() if worker.last_heartbeat else None
     return {"name": worker.name, "status": worker.status, "last_heartbeat": beat, "pid": record.identity.pid}
+
+
+def await_worker(ctx: Context, handle: Handle, seconds: float | None = None) -> dict[str, Any]:
+    """The same, given time: a server that is busy with many runs hears a living worker's heartbeats late.
+
+    Raises:
+        TaskFailed: It is not so after so many seconds (by default the task's), or the worker is not running.
+    """
+    last: list[TaskFailed] = []
+
+    def online() -> dict[str, Any]:
+        try:
+            return prove_worker(ctx)
+        except TaskFailed as error:
+            last[:] = [error]
+            if ctx.services.state(platform.WORKER) != "running":
+                raise
+            raise NotReady(error.what) from None
+
+    try:
+        return wait_until(handle, online, seconds=seconds)
+    except TaskFailed:
+        raise (last[0] if last else TaskFailed("The worker could not be looked at in time.")) from None
 
 
 def read_worker(ctx: Context) -> Worker:

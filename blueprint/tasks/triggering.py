@@ -16,7 +16,7 @@ from blueprint.tasks.context import Context
 
 _ENDED_BADLY = ("CRASHED", "CANCELLED", "CANCELLING")
 ORDER = ("SCHEDULED", "PENDING", "RUNNING", "COMPLETED")
-SETTLING_SECONDS = 20.0
+SETTLING_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -164,25 +164,32 @@ def _by_name(task_runs: list[Run]) -> dict[str, str]:
 
 
 def settled_task_runs(ctx: Context, run: Run, handle: Handle) -> list[Run]:
-    """The task runs once all of them have arrived at the server and ended; or as they are after `SETTLING_SECONDS`."""
+    """The task runs once all of them have arrived at the server and ended.
+
+    Without any news for `SETTLING_SECONDS` they are given back as they are: it is for the caller to judge them.
+    """
     expected = len(ctx.settings.tasks)
-    seen: list[Run] = []
+    news: tuple[int, int] = (-1, -1)
+    since = handle.clock()
 
     def settled() -> list[Run]:
-        nonlocal seen
+        nonlocal news, since
         seen = prefect_api.task_runs(run.id)
         moving = sum(not one.is_final for one in seen)
-        if moving or len(seen) < expected:
-            raise NotReady(f"{moving} of {len(seen)} task runs of {run.name} have not ended for the server yet")
-        missing = set() if expected else _logged_task_runs(run) - {one.id for one in seen}
-        if missing:
-            raise NotReady(f"the server has not heard of {len(missing)} task runs of {run.name} yet")
+        if news != (len(seen), moving):
+            news, since = (len(seen), moving), handle.clock()
+        try:
+            if moving or len(seen) < expected:
+                raise NotReady(f"{moving} of {len(seen)} task runs of {run.name} have not ended for the server yet")
+            missing = set() if expected else _logged_task_runs(run) - {one.id for one in seen}
+            if missing:
+                raise NotReady(f"the server has not heard of {len(missing)} task runs of {run.name} yet")
+        except NotReady:
+            if handle.clock() - since < SETTLING_SECONDS:
+                raise
         return seen
 
-    try:
-        return wait_until(handle, settled, first=0.2, most=1.0, seconds=SETTLING_SECONDS)
-    except TaskFailed:
-        return seen
+    return wait_until(handle, settled, first=0.2, most=1.0)
 
 
 def _logged_task_runs(run: Run) -> set[str]:
