@@ -56,6 +56,6 @@ def test_the_document_of_failures_tells_all_four_cases_with_their_times(platform
         assert f"Parameters: `{json.dumps(parameters)}`" in text
 
 
-def test_the_users_own_prefect_home_is_left_alone(platform: Platform) -> None:
+def test_the_server_keeps_its_files_in_the_project_folder_not_in_the_users_home(platform: Platform) -> None:
     used = Path(f"/proc/{platform.pid('server')}/environ").read_bytes().split(b"\0")
     assert f"PREFECT_HOME={platform.root}/.blueprint/prefect".encode() in used
