@@ -14,21 +14,26 @@ from datetime import datetime
 from blueprint import platform, prefect_api
 from blueprint.facts import Run
 from blueprint.services.marks import marked
-from blueprint.services.processes import variable
+from blueprint.services.processes import command_line, variable
 from blueprint.task import Handle
 from blueprint.tasks.context import Context
 
 AT_WORK = ("PENDING", "RUNNING", "CANCELLING")
 MESSAGE = "Its process is gone, and nobody was left to say so. Marked by Blueprint."
 _RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # Prefect gives it to the process of each flow run
+# flow.serve forks a run's process by multiprocessing, which does not tell from outside which run it has: with one of
+# them at work, any run may be its.
+_SERVED_PROCESS = "multiprocessing.spawn"
 _NOTICE_SECONDS = 10.0  # within which a worker that lives starts a run's process, or reports that it has ended
 _LOOK_SECONDS = 0.5
 
 
-def processes_of_runs(ctx: Context) -> set[str]:
-    """The ids of the flow runs that have a running process of ours."""
-    found = (variable(seen.pid, _RUN_VARIABLE) for family in marked(ctx.services.workspace).values() for seen in family)
-    return {run_id for run_id in found if run_id}
+def have_processes(ctx: Context, runs: Iterable[Run]) -> set[str]:
+    """The ids of those of the flow runs that have, or may have, a running process of ours."""
+    ours = [seen.pid for family in marked(ctx.services.workspace).values() for seen in family]
+    if any(_SERVED_PROCESS in part for pid in ours for part in command_line(pid)):
+        return {run.id for run in runs}
+    return {run_id for pid in ours if (run_id := variable(pid, _RUN_VARIABLE))}
 
 
 def crash_those_before_the_worker(ctx: Context, name: str = platform.WORKER) -> list[str]:
@@ -84,7 +89,7 @@ class Watch:
             self.missing_since = None
         elif now >= self._next_look:
             self._next_look = now + _LOOK_SECONDS
-            if run.id in processes_of_runs(self.ctx):
+            if run.id in have_processes(self.ctx, [run]):
                 self.missing_since = None
             elif self.missing_since is None:
                 self.missing_since = now
@@ -120,7 +125,7 @@ def _crash(runs: Iterable[Run]) -> list[str]:
 
 
 def _without_process(ctx: Context, runs: list[Run]) -> list[Run]:
-    executing = processes_of_runs(ctx) if runs else set()
+    executing = have_processes(ctx, runs) if runs else set()
     return [run for run in runs if run.id not in executing]
 
 
