@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +13,7 @@ from blueprint.services import probes
 from blueprint.services.probes import NotReady
 from blueprint.services.waiting import wait_until
 from blueprint.task import Evidence, Handle, TaskFailed, TaskSkipped
-from blueprint.tasks import failures
+from blueprint.tasks import failures, run_logs
 from blueprint.tasks.context import Context
 from blueprint.tasks.phase2_deployment import verify_pool
 from blueprint.tasks.proofs import WORKER_SECONDS, await_worker, prove_deployment, prove_server
@@ -30,7 +29,6 @@ from blueprint.tasks.triggering import (
     wait_for_end,
 )
 
-_RUN_LINE = re.compile(r"(?:Flow|Task) run '(?P<name>[^']+)' - (?P<message>.*)$")
 _LATE_AFTER = timedelta(seconds=60)
 
 
@@ -158,11 +156,11 @@ def check_logs(ctx: Context, handle: Handle) -> Evidence:
     for name in ("server.log", "worker.log"):
         if not (logs / name).is_file() or (logs / name).stat().st_size == 0:
             raise TaskFailed(f"logs/{name} is missing or empty.", where_to_look=str(logs))
+    runs = [_latest(ctx, case) for case in _cases(ctx)]
+    tasks = run_logs.own_task_names(runs, prefect_api.runs(tags=[f"blueprint:{ctx.origin}"]))
     facts = {}
-    for case in _cases(ctx):
-        run = _latest(ctx, case)
-        names = {run.name, *(one.name for one in prefect_api.task_runs(run.id))}
-        written = _written(ctx, names)
+    for run in runs:
+        written = run_logs.written(logs / "worker.log", run.name, tasks[run.id])
         if not written:
             raise TaskFailed(
                 f"The worker's log has no line of the flow run {run.name}.", where_to_look="logs/worker.log"
@@ -179,14 +177,6 @@ def check_logs(ctx: Context, handle: Handle) -> Evidence:
         facts[run.name] = {"flow_run_id": run.id, "written": len(written), "held": wait_until(handle, held)}
     told = ", ".join(f"{name} {one['held']}" for name, one in facts.items())
     return Evidence(f"the API holds every line the runs wrote: {told}; server.log and worker.log are there", facts)
-
-
-def _written(ctx: Context, names: set[str]) -> list[str]:
-    """The messages of these runs as their processes printed them."""
-    lines = (ctx.workspace.logs / "worker.log").read_text(encoding="utf-8", errors="replace").splitlines()
-    found = [match for line in lines if (match := _RUN_LINE.search(line)) and match["name"] in names]
-    # Prefect prints the address of a run's page, and keeps that one line from the API (`send_to_api: False`).
-    return [match["message"].rstrip() for match in found if not match["message"].startswith("View at ")]
 
 
 def verify_monitoring(ctx: Context, handle: Handle) -> Evidence:

@@ -1,0 +1,44 @@
+"""What flow runs wrote, as the worker's log has it: the other side of what the API must hold."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from blueprint import prefect_api
+from blueprint.facts import Run
+
+_LINE = re.compile(r"(?:Flow|Task) run '(?P<name>[^']+)' - (?P<message>.*)$")
+
+
+def own_task_names(runs: Iterable[Run], others: Iterable[Run]) -> Mapping[str, set[str]]:
+    """For each run's id, the names of its task runs that no other run has.
+
+    A task run's name ends in three characters of its id, so that runs at work side by side now and then share one;
+    whose a line under such a name is cannot be told.
+    """
+    every = {run.id: run for run in (*runs, *others)}
+    names = {run_id: {one.name for one in prefect_api.task_runs(run_id)} for run_id in every}
+    owners = Counter(name for of_run in names.values() for name in of_run)
+    return {run_id: {name for name in of_run if owners[name] == 1} for run_id, of_run in names.items()}
+
+
+def written(log: Path, run_name: str, task_names: set[str]) -> list[str]:
+    """The messages of a run and its tasks as its process printed them, from its beginning to its end.
+
+    Prefect prints the address of the run's page as well, and keeps that one line from the API (`send_to_api: False`).
+    """
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    begins = [number for number, line in enumerate(lines) if f"Flow run '{run_name}' - Beginning flow run" in line]
+    found: list[str] = []
+    for line in lines[begins[-1] :] if begins else []:
+        match = _LINE.search(line)
+        if match is None or match["name"] not in {run_name, *task_names}:
+            continue
+        if not match["message"].startswith("View at "):
+            found.append(match["message"].rstrip())
+        if match["name"] == run_name and match["message"].startswith("Finished in state"):
+            break
+    return found

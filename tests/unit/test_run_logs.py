@@ -1,0 +1,40 @@
+"""The worker's log of several runs at once: each line must be laid to the run that wrote it, or to none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from blueprint.tasks.run_logs import written
+
+LOG = """\
+04:00:00.000 | INFO    | Task run 'load-task-1a5' - Loading 9 rows
+04:00:01.000 | INFO    | Flow run 'brave-ant' - Beginning flow run 'brave-ant' for flow 'F'
+04:00:01.100 | INFO    | Flow run 'brave-ant' - View at http://127.0.0.1:4200/runs/flow-run/1
+04:00:01.200 | INFO    | Flow run 'calm-bee' - Beginning flow run 'calm-bee' for flow 'F'
+04:00:01.300 | INFO    | Task run 'load-task-1a5' - Loading 50 rows
+04:00:01.400 | INFO    | Task run 'load-task-2b6' - Loading 70 rows
+04:00:02.000 | INFO    | Flow run 'brave-ant' - Finished in state Completed()
+04:00:03.000 | INFO    | Task run 'load-task-1a5' - Loading 11 rows
+"""
+
+
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "worker.log"
+    path.write_text(LOG, encoding="utf-8")
+    return path
+
+
+def test_a_run_is_given_its_own_lines_between_its_beginning_and_its_end(tmp_path: Path) -> None:
+    assert written(log(tmp_path), "brave-ant", {"load-task-1a5"}) == [
+        "Beginning flow run 'brave-ant' for flow 'F'",
+        "Loading 50 rows",
+        "Finished in state Completed()",
+    ]
+
+
+def test_a_line_under_a_task_name_that_two_runs_share_is_given_to_neither(tmp_path: Path) -> None:
+    assert "Loading 50 rows" not in written(log(tmp_path), "brave-ant", set())
+
+
+def test_a_run_that_wrote_nothing_has_no_lines(tmp_path: Path) -> None:
+    assert written(log(tmp_path), "lost-cow", {"load-task-1a5"}) == []
