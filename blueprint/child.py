@@ -42,6 +42,7 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     seconds: float | None = None,
+    niceness: int = 0,
 ) -> Finished:
     """Run a command until it ends.
 
@@ -51,6 +52,7 @@ def run(
         env: The whole environment of the child; the current one if None.
         cwd: Where it runs.
         seconds: A bound of its own, when it should be tighter than the task's deadline.
+        niceness: How far it stands back for others that need the processor, 0 to 19.
 
     Raises:
         TaskStopped: Interrupted, or out of time. The command's whole process group has been killed.
@@ -69,6 +71,9 @@ def run(
         errors="replace",
         start_new_session=True,
     )
+    if niceness:
+        with contextlib.suppress(OSError):  # it has ended already
+            os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
     try:
         while True:
             try:

@@ -25,6 +25,7 @@ from blueprint.tasks.proofs import prove_server
 from blueprint.tasks.triggering import effect_summary, prove_completed, task_runs_summary
 from blueprint.workspace import Workspace
 
+_NICENESS = 10  # a check that nothing waits for stands back for the server, which everything waits for
 _PACKAGES = ("prefect", "pydantic", "tenacity", "psutil", "fastapi", "starlette", "sqlalchemy")
 _IMPORT_SERVER = "import prefect.server.api.server as server; server.create_app()"
 _RESOLVE = """
@@ -53,7 +54,9 @@ def validate_installation(ctx: Context, handle: Handle) -> Evidence:
         )
     handle.waiting("the server application to import")
     env = prefect_env.for_child(ctx.settings, ctx.workspace)
-    finished = child.run([sys.executable, "-c", _IMPORT_SERVER], handle, env=env, cwd=ctx.workspace.root)
+    finished = child.run(
+        [sys.executable, "-c", _IMPORT_SERVER], handle, env=env, cwd=ctx.workspace.root, niceness=_NICENESS
+    )
     if finished.returncode != 0:
         raise TaskFailed(
             f"Prefect {versions['prefect']} is installed, but its server cannot be imported: {finished.last_line()}",
