@@ -64,9 +64,11 @@ KINDS = {
         2,
     ),
     "asynchronous": Kind("asynchronous.py:asynchronous", task_runs=3),
-    "without parameters or tasks": Kind("bare.py:bare", {"rrule": "FREQ=DAILY;BYHOUR=9"}, frozenset({23, 24, 28}), 0),
+    "without parameters or tasks": Kind(
+        "bare.py:bare", {"rrule": "FREQ=DAILY;BYHOUR=9"}, frozenset({23, 24, 28}), 0, as_script=False
+    ),
     "with subflows": Kind("subflows.py:outer", task_runs=2),  # a subflow is a task run of the flow that calls it
-    "mapped over 200 items": Kind("mapped.py:mapped", task_runs=200),
+    "mapped over 200 items": Kind("mapped.py:mapped", task_runs=200, as_script=False),
     "in a package, with a relative import": Kind("shop/flows.py:sell", as_script=False),
     "in a package, named by its module": Kind("shop.flows.sell"),
     "longer than many heartbeats": Kind("slow.py:slow", {"parameters": {"seconds": 15}}, as_script=False),
