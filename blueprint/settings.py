@@ -11,7 +11,15 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
 
 from blueprint import checks
 from blueprint.accepted import SECRETS
@@ -57,6 +65,11 @@ class TaskExpectation(RetryPolicy):
     """What task 7 must find on one of the flow's tasks."""
 
     tags: frozenset[Text] = frozenset()
+
+    @field_serializer("tags")
+    def _in_order(self, tags: frozenset[str]) -> list[str]:
+        """Always the same text for the same settings: what a service is started with decides whether it is restarted."""
+        return sorted(tags)
 
 
 class Acceptance(_Table):

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -73,3 +77,20 @@ def test_the_bundled_defaults_fit_the_pipeline_that_ships() -> None:
     assert made(data_source="https://host/api").source_url == "https://host/api"
     assert made(**OWN).source_url is None
     assert set(made().tasks) == {"extract-task", "transform-task", "load-task"}
+
+
+def test_the_same_settings_are_the_same_text_in_every_process() -> None:
+    code = "from blueprint.settings import Settings; print(Settings.model_validate({}).model_dump_json())"
+    root = Path(__file__).parents[2]
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": seed, "PATH": ""},
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3", "4")
+    }
+    assert len(texts) == 1  # else a serving process would be restarted by every run
