@@ -18,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    field_serializer,
     model_validator,
 )
 
@@ -68,7 +69,7 @@ class TaskExpectation(RetryPolicy):
 
     @field_serializer("tags")
     def _in_order(self, tags: frozenset[str]) -> list[str]:
-        """Always the same text for the same settings: what a service is started with decides whether it is restarted."""
+        """Always the same text for the same settings: a service is restarted when they change."""
         return sorted(tags)
 
 
