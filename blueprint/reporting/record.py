@@ -22,7 +22,8 @@ def write(execution: ExecutionRecord, log: Path) -> Path:
     """
     document = dataclasses.asdict(execution)
     document["tasks"] = [
-        {"title": BY_NUMBER[number].title, **dataclasses.asdict(task)} for number, task in sorted(execution.tasks.items())
+        {"title": BY_NUMBER[number].title, **dataclasses.asdict(task)}
+        for number, task in sorted(execution.tasks.items())
     ]
     path = log.with_suffix(".json")
     write_whole(path, json.dumps(document, indent=1, default=str) + "\n")

@@ -16,7 +16,7 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,15 +54,22 @@ class Finished:
 
 @dataclass
 class Running:
-    """A command at work, in a session of its own as under a terminal of its own."""
+    """A command at work, in a session of its own as under a terminal of its own.
+
+    Attributes:
+        process: The executor; its pid stays the same when the execution changes its Python.
+        terminal: The file that its terminal is.
+        journal_bytes: How long the journal was when it began.
+    """
 
     process: subprocess.Popen[bytes]
     terminal: Path
+    journal_bytes: int = 0
     began: float = field(default_factory=time.monotonic)
 
     @property
     def pid(self) -> int:
-        """The executor's process; it stays the same when the execution changes its Python."""
+        """The executor's process."""
         return self.process.pid
 
     def kill(self) -> None:
@@ -140,8 +147,9 @@ class Checkout:
 
     def start(self, *args: str, env: Mapping[str, str] | None = None, python: str | None = None) -> Running:
         """Start the program with the system's Python; `--port` is added to what sets a platform up."""
-        sets_up = not {"--resume", "verify", "stop", "test", "--help", "--version"} & set(args)
+        sets_up = not {"--resume", "init", "verify", "stop", "test", "--help", "--version"} & set(args)
         port = ("--port", str(self.port)) if sets_up and "--port" not in args else ()
+        before = self.workspace.journal.read_bytes().rfind(b"\n") + 1 if self.workspace.journal.exists() else 0
         fd, name = tempfile.mkstemp(dir=self.home, prefix="terminal-", suffix=".txt")
         with os.fdopen(fd, "wb") as terminal:
             process = subprocess.Popen(
@@ -153,7 +161,7 @@ class Checkout:
                 stderr=terminal,
                 start_new_session=True,
             )
-        return Running(process, Path(name))
+        return Running(process, Path(name), before)
 
     def run(self, *args: str, env: Mapping[str, str] | None = None, seconds: float = SECONDS) -> Finished:
         """Run the program to its end."""
@@ -182,16 +190,26 @@ class Checkout:
         assert found, "no execution is in the journal"
         return found
 
+    def records_of(self, running: Running) -> list[dict[str, Any]]:
+        """What the execution at work has written so far; cheap enough to ask all the time."""
+        found = self._tail(running)
+        return [record for record in found if record.get("execution") == found[0]["execution"]] if found else []
+
+    def _tail(self, running: Running) -> list[dict[str, Any]]:
+        with contextlib.suppress(FileNotFoundError), self.workspace.journal.open("rb") as file:
+            file.seek(running.journal_bytes)
+            lines = [line for line in file.read().splitlines(keepends=True) if line.endswith(b"\n")]
+            records = [json.loads(line) for line in lines]
+            starts = (n for n, one in enumerate(records) if one.get("pid") == running.pid and "origin" in one)
+            return records[next(starts, len(records)) :]
+        return []
+
     def await_record(self, running: Running, kind: str, seconds: float = 120.0, **wanted: Any) -> dict[str, Any]:
         """Wait for a record of the execution at work, watching closely: what follows is done right behind it."""
-        path, end = self.workspace.journal, time.monotonic() + seconds
-        offset = path.stat().st_size if path.exists() else 0
-        known = [one for one in self.records() if one.get("kind") == "execution started"]
-        if known and known[-1].get("pid") == running.pid:
-            offset = 0  # it has begun already
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
-            for record in _records_from(path, offset):
-                if record.get("kind") == kind and all(record.get(key) == value for key, value in wanted.items()):
+            for record in self.records_of(running):
+                if record["kind"] == kind and all(record.get(key) == value for key, value in wanted.items()):
                     return record
             assert running.process.poll() is None, f"it ended before {kind} {wanted}:\n{running.output}"
             time.sleep(0.001)
@@ -295,19 +313,6 @@ class Checkout:
         for path in self.root.glob("logs/*"):
             path.unlink()
         (self.root / "prefect.toml").unlink(missing_ok=True)
-
-
-def _records_from(path: Path, offset: int) -> Iterator[dict[str, Any]]:
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            lines = file.read().splitlines(keepends=True)
-    except FileNotFoundError:
-        return
-    for line in lines:
-        if line.endswith(b"\n"):
-            with contextlib.suppress(ValueError):
-                yield json.loads(line)
 
 
 def make_checkout(folder: Path, *, name: str = "project", installed: bool = True) -> Checkout:
