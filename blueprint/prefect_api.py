@@ -306,15 +306,15 @@ def schedule_between(deployment_id: str, start: datetime, end: datetime) -> None
     asking("schedule the coming runs", lambda: _client()._client.post(path, json=body).raise_for_status())
 
 
-def set_crashed(run_id: str, message: str) -> None:
-    """Say for a flow run that it has crashed; one that was deleted meanwhile is as good."""
+def set_crashed(run_id: str, message: str, *, force: bool = False) -> None:
+    """Say for a flow run that it has crashed; without force, one that has ended meanwhile keeps its state."""
     from prefect.exceptions import ObjectNotFound
     from prefect.states import Crashed
 
     with contextlib.suppress(ObjectNotFound):
         asking(
             f"mark the flow run {run_id} as crashed",
-            lambda: _client().set_flow_run_state(UUID(run_id), Crashed(message=message), force=True),
+            lambda: _client().set_flow_run_state(UUID(run_id), Crashed(message=message), force=force),
         )
 
 

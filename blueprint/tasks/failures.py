@@ -145,7 +145,9 @@ def _failing(ctx: Context, run: Run) -> tuple[Case, dict[str, Any]]:
         raise TaskFailed(
             f"Flow run {run.name} was meant to fail, and ended {run.state}.",
             where_to_look=f"{ctx.settings.server_url}/runs/flow-run/{run.id}",
-            what_to_do="Give parameters that must fail as acceptance.failing in [tool.blueprint].",
+            what_to_do="Run `python run_blueprint.py --resume`."
+            if run.type == "CRASHED"
+            else "Give parameters that must fail as acceptance.failing in [tool.blueprint].",
         )
     policy = ctx.settings.acceptance.failing_policy
     if policy and policy.retries:

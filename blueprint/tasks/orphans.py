@@ -24,7 +24,8 @@ _RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # Prefect gives it to the process of eac
 # flow.serve forks a run's process by multiprocessing, which does not tell from outside which run it has: with one of
 # them at work, any run may be its.
 _SERVED_PROCESS = "multiprocessing.spawn"
-_NOTICE_SECONDS = 10.0  # within which a worker that lives starts a run's process, or reports that it has ended
+_REPORT_SECONDS = 10.0  # within which a worker that lives reports that a run's process has ended
+_START_SECONDS = 60.0  # within which it starts one that it has taken; a busy machine was seen to need 15
 _LOOK_SECONDS = 0.5
 
 
@@ -93,7 +94,8 @@ class Watch:
                 self.missing_since = None
             elif self.missing_since is None:
                 self.missing_since = now
-        long_enough = self.missing_since is not None and now - self.missing_since >= _NOTICE_SECONDS
+        patience = _START_SECONDS if run.type == "PENDING" else _REPORT_SECONDS
+        long_enough = self.missing_since is not None and now - self.missing_since >= patience
         return long_enough and _only_ours_could(self.ctx)
 
 
@@ -112,8 +114,8 @@ def crash_local(ctx: Context) -> list[str]:
 
 
 def crash(run: Run) -> None:
-    """Mark one run."""
-    prefect_api.set_crashed(run.id, MESSAGE)
+    """Mark one run, unless it has ended by itself meanwhile."""
+    prefect_api.set_crashed(run.id, MESSAGE, force=run.type == "CANCELLING")  # which goes nowhere else by itself
 
 
 def _crash(runs: Iterable[Run]) -> list[str]:

@@ -67,19 +67,20 @@ def start_worker(ctx: Context, handle: Handle) -> Evidence:
     started = ctx.services.ensure(platform.worker(ctx.settings, ctx.workspace), handle)
 
     facts = await_worker(ctx, handle)
-    lost = orphans.crash_those_before_the_worker(ctx) if started.changed else []
+    lost = orphans.crash_those_before_the_worker(ctx)
     facts["marked_crashed"] = lost
     return Evidence(
         f"{facts['name']} is online in {ctx.settings.pool}, pid {facts['pid']}, health answers",
         facts,
-        changed=started.changed,
-        why=f"{started.why}{_crashed(lost)}",
+        changed=started.changed or bool(lost),
+        why=_why(started.why, lost),
     )
 
 
-def _crashed(names: list[str]) -> str:
-    """What to say of the runs that an earlier worker left behind."""
-    return f"; flow runs that had lost their process were marked Crashed: {', '.join(names)}" if names else ""
+def _why(reason: str, crashed: list[str]) -> str:
+    """Why it had to act, with the runs that an earlier worker left behind."""
+    told = f"flow runs that had lost their process were marked Crashed: {', '.join(crashed)}" if crashed else ""
+    return "; ".join(filter(None, (reason, told)))
 
 
 def verify_definition(ctx: Context, handle: Handle) -> Evidence:
@@ -155,7 +156,7 @@ def _serve(ctx: Context, handle: Handle, before: Deployment | None) -> str:
     started = ctx.services.ensure(platform.runner(ctx.settings, ctx.workspace), handle)
     if started.changed:
         lost = orphans.crash_those_before_the_worker(ctx, platform.RUNNER)
-        return f"{started.why or 'it was not served'}{_crashed(lost)}"
+        return _why(started.why or "it was not served", lost)
     target = deployment.wanted(ctx.settings, ctx.workspace.root)
     differences = ["it was not registered"] if before is None else target.differences(before)
     if differences:  # the process lives but what it registered is gone or other: only a new start registers again
