@@ -2,6 +2,7 @@
 """The door: works with nothing installed, and says so in one sentence when Python itself is too old."""
 
 import os
+import signal
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036  whoever runs this may have any Python
@@ -14,6 +15,9 @@ if sys.version_info < (3, 11):  # noqa: UP036  whoever runs this may have any Py
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 
 if __name__ == "__main__":
+    # Until there is somebody to say so in a sentence, Ctrl-C ends this without Python's traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from blueprint.cli import main
 
     code = main(sys.argv[1:])

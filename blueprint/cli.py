@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ def main(argv: Sequence[str]) -> int:
     """
     workspace = Workspace(Path(__file__).resolve().parent.parent)
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # the door's; from here on there is this boundary
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         options = parse(argv)
         command = importlib.import_module(f"blueprint.commands.{options.command}")
         return int(command.run(options, workspace))
