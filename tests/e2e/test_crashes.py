@@ -22,8 +22,6 @@ import pytest
 from blueprint.history import executions
 from tests.support.checkout import Checkout, Finished, Running, until
 
-KILLS = 5  # at random moments; `--chaos-kills N` is the longer run, and then each of the 30 tasks has its kill too
-BOUNDARIES = {2, 4, 8, 13, 15, 21, 28}
 ROWS = {"9": 100, "21": 500, "23": 50, "24": 200, "28-retried": 500}
 RESUMES = 2  # a task's own deadline may pass on a busy machine; more than that is a defect
 
@@ -90,8 +88,8 @@ def kill_behind_a_task(checkout: Checkout, running: Running, wanted: set[int]) -
     return None
 
 
-def test_killed_behind_a_task_the_next_resume_goes_on(checkout: Checkout, pytestconfig: pytest.Config) -> None:
-    left = set(range(1, 31)) if pytestconfig.getoption("--chaos-kills") else set(BOUNDARIES)
+def test_killed_behind_each_of_the_30_tasks_the_next_resume_goes_on(checkout: Checkout) -> None:
+    left = set(range(1, 31))
     deployments = set()
     args: tuple[str, ...] = ("--phase", "all")
     for _ in range(3 * len(left)):
@@ -116,7 +114,7 @@ def test_killed_behind_a_task_the_next_resume_goes_on(checkout: Checkout, pytest
 def test_killed_at_random_moments_resume_completes_with_one_of_everything(
     installed: Checkout, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kills = pytestconfig.getoption("--chaos-kills") or KILLS
+    kills = pytestconfig.getoption("--chaos-kills")
     seed = pytestconfig.getoption("--chaos-seed")
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     with capsys.disabled():
