@@ -1,0 +1,97 @@
+"""What can die under a platform: it is told, and the next command restores it and says why."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+
+from tests.support.checkout import Checkout, Finished, until
+
+
+def because(finished: Finished, task: int) -> str:
+    """Why a task had to act."""
+    lines = finished.output.splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith(f"[{task:02}/30] changed"):
+            return lines[number + 1].partition("because: ")[2]
+    return ""
+
+
+def down(checkout: Checkout) -> set[str]:
+    """What `verify` says is down; its exit code must agree, and it must not hang."""
+    finished = checkout.run("verify", seconds=20)
+    found = set(re.findall(r"^DOWN +(\w+):", finished.output, re.MULTILINE))
+    assert finished.code == (1 if found else 0), finished.output
+    assert finished.seconds < 10
+    return found
+
+
+def test_server_and_worker_killed_during_a_flow_run_are_restored_by_resume(installed: Checkout) -> None:
+    installed.must("--phase", "2")
+    running = installed.start("--phase", "3")
+    installed.await_record(running, "task finished", task=21)
+    origin = installed.last().origin
+    until(lambda: installed.runs(f"blueprint:{origin}:21")[0]["state_type"] == "RUNNING", 40)
+    pids = {name: installed.kill_service(name) for name in ("worker", "server")}
+    failed = running.finish()
+    assert failed.code == 1, failed.output
+    assert "Traceback" not in failed.output
+    assert down(installed) == {"server", "worker", "UI", "deployment"}
+    restored = installed.must("--resume")
+    assert f"pid {pids['server']}" in because(restored, 8)
+    assert f"pid {pids['worker']}" in because(restored, 13)
+    assert down(installed) == set()
+    at_work = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}}}
+    assert installed.post("/flow_runs/filter", at_work) == []
+    for case in ("21", "23", "24"):
+        states = [run["state_type"] for run in installed.runs(f"blueprint:{origin}:{case}")]
+        assert states.count("COMPLETED") == 1
+        assert set(states) <= {"COMPLETED", "CRASHED"}
+
+
+def test_frozen_services_are_told_as_such_and_replaced(installed: Checkout) -> None:
+    installed.must("--phase", "2")
+    frozen = {name: installed.signal_service(name, signal.SIGSTOP) for name in ("server", "worker")}
+    try:
+        assert down(installed) == {"server", "worker", "UI", "deployment"}
+        restored = installed.must("--phase", "2")
+    finally:
+        for pid in frozen.values():
+            if os.path.exists(f"/proc/{pid}"):  # noqa: PTH110
+                os.killpg(pid, signal.SIGCONT)
+    assert "frozen" in because(restored, 8)
+    assert "frozen" in because(restored, 13)
+    assert not set(frozen.values()) & {installed.pid("server"), installed.pid("worker")}
+
+
+def test_after_a_reboot_all_that_the_asked_tasks_need_is_started_again(installed: Checkout) -> None:
+    installed.must("--phase", "2")
+    installed.kill_everything()
+    for path in installed.workspace.services.glob("*.json"):  # what tells one start of the machine from another
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record["identity"]["boot_id"] = "01234567-89ab-cdef-0123-456789abcdef"
+        path.write_text(json.dumps(record), encoding="utf-8")
+    assert {"server", "worker"} <= down(installed)
+    restored = installed.must("--resume-from", "19")
+    for task in (7, 8, 13):
+        assert "the machine was restarted since" in because(restored, task), restored.output
+    assert down(installed) == set()
+
+
+def test_a_users_shell_that_points_elsewhere_changes_nothing(installed: Checkout) -> None:
+    installed.must("--phase", "2")
+    elsewhere = {
+        "PREFECT_API_URL": "http://127.0.0.1:9/api",
+        "PREFECT_API_KEY": "pnu_elsewhere",
+        "PREFECT_PROFILE": "of-somebody-else",
+        "PREFECT_HOME": "/nonexistent",
+        "HOME": "/proc/nowhere",  # nobody can write there, root included
+        "LC_ALL": "C",
+        "LANG": "C",
+    }
+    finished = installed.must("--phase", "2", env=elsewhere)
+    changed = re.findall(r"\[(\d\d)/30\] changed", finished.output)
+    assert changed in ([], ["09"]), finished.output
+    assert "Traceback" not in finished.output
