@@ -11,7 +11,6 @@ import pytest
 
 from tests.support.checkout import Checkout, make_checkout
 
-
 LONGER = ("test_crashes", "test_faults", "test_interrupts", "test_secrets")
 
 
