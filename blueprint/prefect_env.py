@@ -35,8 +35,10 @@ def client(settings: Settings, workspace: Workspace) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PIPELINE_WAREHOUSE_DIR": str(workspace.warehouse),
-        # Part of what a service is started with, so that one that runs older packages is restarted.
+        # Part of what a service is started with, so that one that runs older packages is restarted, and also one whose
+        # packages were replaced under it: it lacks files that it made among them, such as the UI's.
         "_BLUEPRINT_LOCK": hashlib.sha256((workspace.root / "requirements.lock").read_bytes()).hexdigest(),
+        "_BLUEPRINT_INSTALLED": _installed(workspace),
     }
     if settings.api_auth_string:
         variables["PREFECT_API_AUTH_STRING"] = settings.api_auth_string.get_secret_value()
@@ -45,6 +47,14 @@ def client(settings: Settings, workspace: Workspace) -> dict[str, str]:
     if settings.source_url:
         variables["PIPELINE_SOURCE_URL"] = settings.source_url
     return variables
+
+
+def _installed(workspace: Workspace) -> str:
+    """Which installation of the packages this is; changed by whoever replaces them."""
+    try:
+        return workspace.install_stamp.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def for_child(settings: Settings, workspace: Workspace, **more: str) -> dict[str, str]:

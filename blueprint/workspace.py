@@ -49,6 +49,11 @@ class Workspace:
         return self.root / ".venv"
 
     @property
+    def install_stamp(self) -> Path:
+        """A file of the environment that is another one each time its packages are installed or replaced."""
+        return self.venv / "installed"
+
+    @property
     def python(self) -> Path:
         """The virtual environment's interpreter."""
         return self.venv / "bin" / "python"

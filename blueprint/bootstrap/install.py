@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import secrets
 import shutil
 import time
 from collections.abc import Sequence
@@ -17,9 +18,11 @@ from blueprint.bootstrap.installed import Difference, compare, scan
 from blueprint.bootstrap.installers import InstallerFailed, requirements_file
 from blueprint.bootstrap.lockfile import Pin, read_lock, select
 from blueprint.errors import EnvironmentRefused
+from blueprint.files import write_whole
 from blueprint.task import Evidence, Handle, TaskFailed
 from blueprint.workspace import Workspace
 
+LOCK = "requirements.lock"
 _AS_GOOD_AS_FULL = 1_000_000  # bytes
 # What the other installer would meet as well.
 _FINAL = (Cause.NO_ROOM, Cause.HASH, Cause.CONFLICT)
@@ -33,9 +36,7 @@ class _Account:
     fallbacks: list[str] = field(default_factory=list)
 
 
-def installation_problem(
-    workspace: Workspace, *, lock: str = "requirements.lock", extra: Sequence[str] = ()
-) -> str | None:
+def installation_problem(workspace: Workspace, *, lock: str = LOCK, extra: Sequence[str] = ()) -> str | None:
     """How the environment differs from the lock, None if it equals it. Starts nothing and changes nothing (0.15 s).
 
     Raises:
@@ -53,9 +54,7 @@ def installation_problem(
     return "; ".join(filter(None, [str(difference), f"missing: {', '.join(left)}" if left else ""])) or None
 
 
-def install(
-    workspace: Workspace, handle: Handle, *, lock: str = "requirements.lock", extra: Sequence[str] = ()
-) -> Evidence:
+def install(workspace: Workspace, handle: Handle, *, lock: str = LOCK, extra: Sequence[str] = ()) -> Evidence:
     """Make the environment equal to the lock, then add the extra requirements without moving anything locked.
 
     Packages beyond both are left alone.
@@ -75,6 +74,8 @@ def install(
     pins = read_lock(path)
     account = _Account()
     before = _compare(workspace, pins)
+    if before.packages and path.name == LOCK:  # said before it is done: a kill in between must not hide it
+        write_whole(workspace.install_stamp, f"{secrets.token_hex(8)}\n")
     if before:
         _repair(workspace, handle, path, pins, before, account)
     added = _add(workspace, handle, pins, extra, account) if extra else []
