@@ -5,9 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
-from tests.support.checkout import Checkout, Finished, until
+import pytest
+
+from blueprint.bootstrap.environment import site_packages
+from tests.support.checkout import Checkout, Finished, make_checkout, until
+from tests.support.live_platform import copy_checkout
 
 
 def because(finished: Finished, task: int) -> str:
@@ -95,3 +103,74 @@ def test_a_users_shell_that_points_elsewhere_changes_nothing(installed: Checkout
     changed = re.findall(r"\[(\d\d)/30\] changed", finished.output)
     assert changed in ([], ["09"]), finished.output
     assert "Traceback" not in finished.output
+
+
+def test_two_checkouts_live_side_by_side_and_stop_ends_only_its_own(installed: Checkout, tmp_path: Path) -> None:
+    installed.must("--phase", "2")
+    other = make_checkout(tmp_path, name="mein Projekt für später")  # and any path will do
+    try:
+        other.must("--phase", "2")
+        copied = other.workspace.services / "worker.json"  # what a copied state folder brings along
+        copied.write_bytes((installed.workspace.services / "worker.json").read_bytes())
+        theirs = {name: installed.pid(name) for name in ("server", "worker", "source")}
+        assert down(installed) == set()
+        other.must("stop")
+        assert other.processes() == {}
+        assert {name: installed.mains(name)[0] for name in theirs} == theirs
+        assert down(installed) == set()
+    finally:
+        other.reset()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for little; only root can make one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], check=False)
+    if made.returncode != 0:
+        pytest.skip("this user cannot mount a file system")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_is_one_sentence_and_with_room_again_it_goes_on(
+    installed: Checkout, small_disk: Path
+) -> None:
+    installed.must("--phase", "2")
+    state = installed.workspace.state
+    aside = state.with_name(".blueprint-aside")
+    state.rename(aside)
+    state.symlink_to(small_disk)
+    for name in ("workspace.json", "journal.jsonl"):
+        (small_disk / name).write_bytes((aside / name).read_bytes()[: 40 * 1024])
+    try:
+        finished = installed.run("--phase", "1", seconds=60)
+    finally:
+        state.unlink()
+        aside.rename(state)
+    assert finished.code == 4, finished.output
+    assert "No space left" in finished.output or "full" in finished.output
+    assert "Traceback" not in finished.output
+    installed.must("--phase", "2")
+
+
+def test_a_folder_that_nobody_can_write_is_one_sentence(installed: Checkout, small_disk: Path) -> None:
+    target = small_disk / "project"
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    copy_checkout(target)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    refused = Checkout(target, installed.home, installed.port).run("--phase", "all", seconds=60)
+    assert refused.code == 4, refused.output
+    assert "ead-only" in refused.output
+    assert "Traceback" not in refused.output
+
+
+def test_an_environment_that_lost_half_of_its_files_is_made_whole_and_the_server_restarted(installed: Checkout) -> None:
+    installed.must("--phase", "2")
+    for path in sorted(site_packages(installed.workspace.venv).glob("p*")):  # Prefect, pydantic, psutil, …
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    finished = installed.must("--phase", "2")
+    assert "prefect" in because(finished, 4)
+    assert because(finished, 8), "the server lacks what it had made among its packages"
+    assert down(installed) == set()
