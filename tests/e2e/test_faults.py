@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -127,7 +128,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for little; only root can make one."""
     folder = tmp_path / "small"
     folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], check=False)
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], check=False)
     if made.returncode != 0:
         pytest.skip("this user cannot mount a file system")
     yield folder
@@ -142,10 +143,14 @@ def test_a_disk_that_fills_up_is_one_sentence_and_with_room_again_it_goes_on(
     aside = state.with_name(".blueprint-aside")
     state.rename(aside)
     state.symlink_to(small_disk)
-    for name in ("workspace.json", "journal.jsonl"):
-        (small_disk / name).write_bytes((aside / name).read_bytes()[: 40 * 1024])
+    (small_disk / "workspace.json").write_bytes((aside / "workspace.json").read_bytes())
     try:
-        finished = installed.run("--phase", "1", seconds=60)
+        running = installed.start("--phase", "2")
+        installed.await_record(running, "task started", task=2)
+        with contextlib.suppress(OSError), (small_disk / "ballast").open("wb", buffering=0) as ballast:
+            while True:
+                ballast.write(bytes(1024))
+        finished = running.finish(60)
     finally:
         state.unlink()
         aside.rename(state)
