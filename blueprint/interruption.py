@@ -30,6 +30,12 @@ class Interruption:
         for number in _SIGNALS:
             signal.signal(number, self._handle)
 
+    def pass_on(self) -> None:
+        """Before `os.execv`: whatever comes from now on waits, and so does what has come and nobody has acted upon."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        if self.signal:
+            signal.raise_signal(self.signal)
+
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.stop.is_set():
             os._exit(128 + number)

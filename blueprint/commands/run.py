@@ -41,6 +41,7 @@ def run(options: Options, workspace: Workspace) -> int:
         session: Session | None = take_over(handed, workspace, interruption)
     else:
         if not bootstrap.inside(workspace) and not bootstrap.environment_problem(workspace):
+            interruption.pass_on()
             bootstrap.reexec(workspace, options.argv, {})
         # Bad settings are refused before anything is started; without Pydantic, those whose names are wrong.
         configuration.read(workspace.root, os.environ, options.settings, remembered(workspace))
@@ -73,6 +74,7 @@ def _carry_out(session: Session, options: Options) -> int:
             execution.run(_bare_functions(workspace, options, OUTSIDE))
             if _passed(session, 2):
                 session.close()
+                session.interruption.pass_on()
                 bootstrap.reexec(workspace, options.argv, session.handover())
         execution.run(_bare_functions(workspace, options, (*OUTSIDE, *BARE)))
         if _passed(session, 4):
