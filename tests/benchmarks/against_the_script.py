@@ -28,7 +28,8 @@ import httpx
 
 from blueprint.catalog import BY_NUMBER
 from blueprint.history import ExecutionRecord
-from tests.support.checkout import Checkout, consecutive_ports, make_checkout
+from tests.support.checkout import Checkout, make_checkout
+from tests.support.ports import free_ports
 
 DEPLOY = """
 import sys
@@ -47,7 +48,7 @@ class Script:
         self.folder = folder
         self.root = checkout.root
         self.python = checkout.root / ".venv" / "bin" / "python"
-        self.port = consecutive_ports()
+        self.port = free_ports(3)[0]
         self.env = checkout.environment | {
             "PREFECT_HOME": str(folder / "prefect"),
             "PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api",

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.live_platform import Platform, Tasks, copy_checkout, free_ports, running_platform, tasks_of
+from tests.support.live_platform import Platform, Tasks, copy_checkout, running_platform, tasks_of
+from tests.support.ports import free_ports
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.live_platform import FLOW, Platform, Tasks, free_ports
+from tests.support.live_platform import FLOW, Platform, Tasks
+from tests.support.ports import free_port
 from tests.support.web import send, send_json, serving
 
 # --- 6 Configure API URL ---------------------------------------------------------------------------------------------
@@ -81,7 +82,7 @@ def test_7_a_dead_data_source_is_started_again(platform: Platform) -> None:
 
 
 def test_7_a_data_source_that_does_not_answer_is_told(platform: Platform) -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     url = f"http://127.0.0.1:{port}/metrics"
     outcome = platform.call(7, data_source=url)
     assert outcome.failed_saying(url, "does not answer"), outcome

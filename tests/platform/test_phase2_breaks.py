@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.live_platform import Platform, Tasks, eventually, free_ports, tasks_of
+from tests.support.live_platform import Platform, Tasks, eventually, tasks_of
+from tests.support.ports import free_ports
 
 POOL = "/work_pools/local-process-pool"
 DAILY = {"cron": "0 9 * * *", "timezone": "America/Chicago"}

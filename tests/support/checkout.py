@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import tempfile
@@ -30,6 +29,7 @@ from blueprint.history import ExecutionRecord, last_execution
 from blueprint.task import within
 from blueprint.workspace import Workspace
 from tests.support.live_platform import copy_checkout
+from tests.support.ports import free_ports
 
 T = TypeVar("T")
 
@@ -106,17 +106,6 @@ def until(found: Callable[[], T], seconds: float = 60.0, every: float = 0.05) ->
             return answer
         assert time.monotonic() < end, f"still {answer!r} after {seconds:.0f} s"
         time.sleep(every)
-
-
-def consecutive_ports(count: int = 3) -> int:
-    """The first of so many free ports in a row: server, worker, data source."""
-    while True:
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            first = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-            if first + count < 65000:
-                for port in range(first + 1, first + count):
-                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
-                return int(first)
 
 
 @dataclass(frozen=True)
@@ -321,7 +310,7 @@ def make_checkout(folder: Path, *, name: str = "project", installed: bool = True
     (root / "logs").mkdir()
     home = folder / f"{name}-home"
     home.mkdir()
-    made = Checkout(root, home, consecutive_ports())
+    made = Checkout(root, home, free_ports(3)[0])
     if installed:
         workspace = Workspace(root)
         workspace.prepare()

@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from typing import Any
 
 import httpx
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from tests.support.ports import free_ports
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PIPELINE = "blueprint/pipeline/data_pipeline.py"
@@ -51,13 +52,6 @@ class Outcome:
     def failed_saying(self, *parts: str) -> bool:
         """Whether it failed as a task fails or is refused (not as a bug), and its sentence names all of these."""
         return self.status == "failed" and self.exit_code != 3 and all(part in self.summary for part in parts)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports on which nobody listens."""
-    with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in taken]
 
 
 def copy_checkout(folder: Path) -> Path:

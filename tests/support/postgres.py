@@ -9,7 +9,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
+from tests.support.ports import free_port
 
 _START_SECONDS = 60
 
@@ -81,8 +82,7 @@ def running_postgres() -> Iterator[Postgres]:
             ],
             user,
         )
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         argv: list[str | Path] = [
             binaries / "postgres",
             "-D",

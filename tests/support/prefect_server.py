@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from typing import Any
 
 import httpx
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from tests.support.ports import free_port
 
 _START_SECONDS = 90
 
@@ -58,8 +59,7 @@ class PrefectServer:
 @contextlib.contextmanager
 def running_prefect(folder: Path) -> Iterator[PrefectServer]:
     """Start a server that keeps its files in `folder`."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     env = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "PIPELINE_"))} | {
         "PREFECT_HOME": str(folder / "prefect"),

@@ -19,6 +19,7 @@ from blueprint.services.manager import ServiceManager
 from blueprint.services.marks import SERVICE_VARIABLE
 from blueprint.services.probes import NotReady, get
 from blueprint.services.service import Service
+from tests.support.ports import free_port
 
 PROGRAM = """
 import http.server, os, pathlib, signal, socket, subprocess, sys, time
@@ -136,13 +137,6 @@ class House:
     def carriers(self) -> list[int]:
         """What runs with this workspace's mark."""
         return carriers(self.workspace)
-
-
-def free_port() -> int:
-    """A port that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_house(folder: Path) -> House:

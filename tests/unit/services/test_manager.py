@@ -24,7 +24,8 @@ from blueprint.services.launching import telling_line
 from blueprint.services.manager import ServiceManager
 from blueprint.services.probes import NotReady, get
 from blueprint.task import TaskFailed, TaskStopped, within
-from tests.unit.services.helpers import House, eventually, free_port, needs_ipv6, runs
+from tests.support.ports import free_port
+from tests.unit.services.helpers import House, eventually, needs_ipv6, runs
 
 Start = Callable[..., subprocess.Popen[bytes]]
 

@@ -12,7 +12,8 @@ import pytest
 from blueprint.errors import EnvironmentRefused
 from blueprint.services import ports
 from blueprint.services.ports import holder, is_free, listeners
-from tests.unit.services.helpers import free_port, needs_ipv6
+from tests.support.ports import free_port
+from tests.unit.services.helpers import needs_ipv6
 
 Start = Callable[..., subprocess.Popen[bytes]]
 _NOBODY = 65534

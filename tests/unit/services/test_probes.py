@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from blueprint.services.probes import NotReady, get
-from tests.unit.services.helpers import free_port, needs_ipv6
+from tests.support.ports import free_port
+from tests.unit.services.helpers import needs_ipv6
 
 Talk = Callable[[socket.socket, bytes], None]
 
