@@ -1,13 +1,68 @@
-"""Options of the whole suite; here, so that they are known whichever tests are named."""
+"""Options of the whole suite, and who runs what when several workers share it (`-n`, as `run_blueprint.py test` does).
+
+What takes long begins first. Tests that share something costly, such as a running platform, stay with one worker.
+"""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+
 import pytest
+from _pytest.terminal import TerminalReporter
+
+KILLS = 30
+_ALONE = ("test_crashes", "test_faults", "test_interrupts", "test_secrets")  # each test of these begins from anything
+_LONGEST_FIRST = ("test_killed_behind", "platform", "test_", "tests/e2e", "tests/platform", "")  # beginnings of groups
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The longer chaos run."""
     parser.addoption(
-        "--chaos-kills", type=int, default=0, metavar="N", help="N kills at random moments; a few by default"
+        "--chaos-kills", type=int, default=KILLS, metavar="N", help=f"N kills at random moments; {KILLS} by default"
     )
     parser.addoption("--chaos-seed", type=int, default=None, metavar="SEED", help="repeat a run of random moments")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Say which tests belong together, and in which order they are given out."""
+    if not hasattr(config, "workerinput"):
+        return
+    groups = {item: _group(item) for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: [groups[item].startswith(one) for one in _LONGEST_FIRST].index(True))
+
+
+def _group(item: pytest.Item) -> str:
+    if "platform" in getattr(item, "fixturenames", ()):
+        return "platform"
+    if item.path.stem in _ALONE:
+        return item.name
+    mode = item.callspec.params.get("mode", "") if hasattr(item, "callspec") else ""  # test_one_command's two platforms
+    return f"{item.path.relative_to(item.config.rootpath)} {mode}".strip()
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> random.Random:
+    """Random moments; the summary tells the seed, with which `--chaos-seed` repeats them."""
+    seed = request.config.getoption("--chaos-seed")
+    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+    record_property("--chaos-seed", seed)
+    return random.Random(seed)
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """What was counted, and the seeds."""
+    told = [
+        f"{report.nodeid.partition('::')[2].partition('@')[0]}: {name} {value}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, value in report.user_properties
+    ]
+    if told:
+        terminalreporter.section("counted")
+        for line in sorted(told):
+            terminalreporter.write_line(line)

@@ -13,6 +13,8 @@ from blueprint.options import Options
 from blueprint.workspace import Workspace
 
 LOCK = Path("tests") / "requirements.lock"
+# Most tests wait for services and flow runs; which of them stay together is said in tests/conftest.py.
+WORKERS = ("-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder")
 
 
 def run(options: Options, workspace: Workspace) -> int:
@@ -22,5 +24,5 @@ def run(options: Options, workspace: Workspace) -> int:
     bootstrap.handover()
     if not bootstrap.set_up(workspace, options.argv, lock=str(LOCK)):
         return int(ExitCode.TASK_FAILED)
-    code = subprocess.run([sys.executable, "-m", "pytest", *options.rest], check=False).returncode
+    code = subprocess.run([sys.executable, "-m", "pytest", *WORKERS, *options.rest], check=False).returncode
     return int(ExitCode.PROVEN if code == 0 else ExitCode.TASK_FAILED)

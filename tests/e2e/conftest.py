@@ -11,17 +11,6 @@ import pytest
 
 from tests.support.checkout import Checkout, make_checkout
 
-LONGER = ("test_crashes", "test_faults", "test_interrupts", "test_secrets")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the longer run out of CI's time, and say so."""
-    if config.getoption("--chaos-kills"):
-        return
-    for item in items:
-        if item.path.stem in LONGER:
-            item.add_marker(pytest.mark.skip(reason="part of the longer run: --chaos-kills N"))
-
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:

@@ -14,6 +14,7 @@ import signal
 import sqlite3
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -88,7 +89,10 @@ def kill_behind_a_task(checkout: Checkout, running: Running, wanted: set[int]) -
     return None
 
 
-def test_killed_behind_each_of_the_30_tasks_the_next_resume_goes_on(checkout: Checkout) -> None:
+@pytest.mark.timeout(1200)
+def test_killed_behind_each_of_the_30_tasks_the_next_resume_goes_on(
+    checkout: Checkout, record_property: Callable[[str, object], None]
+) -> None:
     left = set(range(1, 31))
     deployments = set()
     args: tuple[str, ...] = ("--phase", "all")
@@ -104,6 +108,7 @@ def test_killed_behind_each_of_the_30_tasks_the_next_resume_goes_on(checkout: Ch
             break
         # What has passed is not run again: a task that ended in the shadow of another is asked for by its number.
         args = ("--resume",) if killed is not None else ("--resume-from", str(min(left)))
+    record_property("kills", 30 - len(left))
     assert not left, f"never seen to finish: {left}\n{history(checkout)}"
     resume(checkout)
     deployments.add(checkout.deployment()["id"])
@@ -111,15 +116,14 @@ def test_killed_behind_each_of_the_30_tasks_the_next_resume_goes_on(checkout: Ch
     assert_nothing_lost_or_doubled(checkout)
 
 
+@pytest.mark.timeout(3600)
 def test_killed_at_random_moments_resume_completes_with_one_of_everything(
-    installed: Checkout, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
+    installed: Checkout,
+    chance: random.Random,
+    pytestconfig: pytest.Config,
+    record_property: Callable[[str, object], None],
 ) -> None:
     kills = pytestconfig.getoption("--chaos-kills")
-    seed = pytestconfig.getoption("--chaos-seed")
-    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
-    with capsys.disabled():
-        print(f"\n{kills} kills, --chaos-seed {seed}", flush=True)
-    chance = random.Random(seed)
     done = 0
     args: tuple[str, ...] = ("--phase", "all")
     while done < kills:
@@ -136,6 +140,7 @@ def test_killed_at_random_moments_resume_completes_with_one_of_everything(
         if everything_passed:
             assert_nothing_lost_or_doubled(installed)
         args = ("--phase", "all") if everything_passed or not (begun_one or started) else ("--resume",)
+    record_property("kills", done)
     resume(installed)
     assert_nothing_lost_or_doubled(installed)
 
@@ -172,6 +177,7 @@ def first_run(checkout: Checkout, case: str) -> dict[str, Any]:
     return until(lambda: runs_of(checkout, case), 60)[0]
 
 
+@pytest.mark.timeout(600)
 def test_a_flow_run_killed_in_extract_in_load_or_before_its_report_is_run_again(installed: Checkout) -> None:
     installed.must("--phase", "all")
     running = installed.start("--phase", "3")

@@ -9,9 +9,8 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from blueprint.history import executions
 from tests.support.checkout import Checkout, Finished, Running, make_checkout
@@ -47,15 +46,10 @@ def interrupted(checkout: Checkout, running: Running, number: signal.Signals) ->
 
 
 def test_interrupted_at_random_moments_the_platform_stays_as_it_was(
-    installed: Checkout, capsys: pytest.CaptureFixture[str], pytestconfig: pytest.Config
+    installed: Checkout, chance: random.Random, record_property: Callable[[str, object], None]
 ) -> None:
     installed.must("--phase", "2")
     services = {name: installed.pid(name) for name in ("server", "worker", "source")}
-    seed = pytestconfig.getoption("--chaos-seed")
-    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
-    with capsys.disabled():
-        print(f"\n{MOMENTS} interrupts, --chaos-seed {seed}", flush=True)
-    chance = random.Random(seed)
     took_effect = 0
     for turn in range(MOMENTS):
         running = installed.start("--phase", "all")
@@ -64,6 +58,7 @@ def test_interrupted_at_random_moments_the_platform_stays_as_it_was(
         took_effect += interrupted(installed, running, (signal.SIGINT, signal.SIGTERM)[turn % 2]) is not None
         assert {name: installed.pid(name) for name in services} == services
         assert all(os.getsid(pid) == pid for pid in services.values())
+    record_property("interrupts of an execution", took_effect)
     assert took_effect, "no moment fell into an execution"
 
 
