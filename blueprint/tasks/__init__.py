@@ -10,7 +10,7 @@ from collections.abc import Callable
 from blueprint.secrecy import hidden
 from blueprint.settings import Settings
 from blueprint.task import Evidence, Handle, TaskFailed, TaskSkipped
-from blueprint.tasks import phase1_setup, phase2_deployment, phase3_monitoring
+from blueprint.tasks import final, phase1_setup, phase2_deployment, phase3_monitoring
 from blueprint.tasks.context import Context
 
 __all__ = ["FUNCTIONS", "Context", "extra_seconds"]
@@ -82,7 +82,7 @@ _TASKS: dict[int, _Function] = {
     27: phase3_monitoring.verify_monitoring,
     28: phase3_monitoring.document_failures,
     29: phase3_monitoring.verify_schedule_after_runs,
-    30: phase3_monitoring.verify_all,
+    30: final.verify_all,
 }
 
 FUNCTIONS: dict[int, _Function] = {number: _discreet(function) for number, function in _TASKS.items()}

@@ -1,10 +1,11 @@
-"""Phase 3, monitoring and triggering: tasks 21 to 30. Task 28's cases are in `blueprint.tasks.failures`."""
+"""Phase 3, monitoring and triggering: tasks 21 to 29. Task 28's cases are in `blueprint.tasks.failures`, task 30 in
+`blueprint.tasks.final`.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from blueprint import platform, prefect_api
@@ -15,8 +16,6 @@ from blueprint.services.waiting import wait_until
 from blueprint.task import Evidence, Handle, TaskFailed, TaskSkipped
 from blueprint.tasks import failures, run_logs
 from blueprint.tasks.context import Context
-from blueprint.tasks.phase2_deployment import verify_pool
-from blueprint.tasks.proofs import WORKER_SECONDS, await_worker, prove_deployment, prove_server
 from blueprint.tasks.schedules import require_active, upcoming
 from blueprint.tasks.triggering import (
     Triggered,
@@ -28,8 +27,6 @@ from blueprint.tasks.triggering import (
     trigger,
     wait_for_end,
 )
-
-_LATE_AFTER = timedelta(seconds=60)
 
 
 def trigger_default(ctx: Context, handle: Handle) -> Evidence:
@@ -216,47 +213,3 @@ def verify_schedule_after_runs(ctx: Context, handle: Handle) -> Evidence:
         f"active, {len(coming)} coming runs made, next {coming[0]}",
         {"schedule": definition, "upcoming": coming[:5], "count": len(coming)},
     )
-
-
-def verify_all(ctx: Context, handle: Handle) -> Evidence:
-    """Task 30: everything above read once more; nothing late, stuck or failed but what task 28 meant to fail."""
-    server = prove_server(ctx)
-    deployed = prove_deployment(ctx)
-    if not ctx.settings.serves:
-        verify_pool(ctx, handle)
-    if ctx.settings.serves:
-        worker = {"serving": ctx.services.state(platform.RUNNER)}
-    else:
-        worker = await_worker(ctx, handle, WORKER_SECONDS)
-    if worker.get("serving", "running") != "running":
-        raise TaskFailed(f"The serving process is {worker['serving']}.", where_to_look="logs/worker.log")
-    completed = verify_runs(ctx, handle)
-    troubles = _troubles(ctx, deployed.id)
-    if troubles:
-        raise TaskFailed(
-            f"Not everything is well: {'; '.join(troubles)}.",
-            where_to_look=f"{ctx.settings.server_url}/runs",
-            what_to_do="Look at these runs in the UI and at logs/worker.log.",
-        )
-    return Evidence(
-        f"server, {'serving process' if ctx.settings.serves else 'worker'}, deployment and "
-        f"{len(completed.facts)} runs are well; look next at {ctx.settings.server_url}",
-        {"server": server, "worker": worker, "deployment": deployed.id, "runs": dict(completed.facts)},
-    )
-
-
-def _troubles(ctx: Context, deployment_id: str) -> list[str]:
-    """The deployment's runs that are late or stuck, and this execution's that failed without being meant to."""
-    now = datetime.now(UTC)
-    troubles = [
-        f"{run.name} is {run.state} since {run.expected_start.isoformat()}"
-        for run in prefect_api.runs(deployment_id=deployment_id, types=["SCHEDULED", "PENDING"])
-        if run.expected_start and now - run.expected_start > _LATE_AFTER
-    ]
-    ours = prefect_api.runs(tags=[f"blueprint:{ctx.origin}"])
-    completed = {tag for run in ours if run.type == "COMPLETED" for tag in run.tags}
-    for run in ours:
-        replaced = any(tag in completed for tag in run.tags if tag.count(":") == 2)
-        if run.type not in ("COMPLETED", "SCHEDULED") and ctx.tag(failures.FAILING) not in run.tags and not replaced:
-            troubles.append(f"{run.name} is {run.state}")
-    return troubles

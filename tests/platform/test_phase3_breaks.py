@@ -225,3 +225,45 @@ def test_30_a_pool_that_was_paused_is_told(platform: Platform) -> None:
     finally:
         platform.patch("/work_pools/local-process-pool", {"is_paused": False})
     assert outcome.failed_saying("paused"), outcome
+
+
+# Seen again by task 30: what tasks 17, 26 and 27 had proven when it was still so
+
+
+def test_30_a_ui_that_is_no_longer_served_is_told(platform: Platform) -> None:
+    pages = list(platform.ui.rglob("index.html"))
+    assert pages
+    for page in pages:
+        page.rename(page.with_suffix(".away"))
+    try:
+        outcomes = [platform.call(number) for number in (17, 30)]
+    finally:
+        for page in pages:
+            page.with_suffix(".away").rename(page)
+    for outcome in outcomes:
+        assert outcome.failed_saying(f"{platform.server_url}/deployments answers "), outcome
+    assert platform.call(30).status == "ok"
+
+
+@pytest.mark.parametrize("case", [21, 23])
+def test_30_log_lines_that_the_api_has_lost_since_are_told(platform: Platform, case: int) -> None:
+    run = platform.run_of(case)
+    with platform.without_logs(run["id"], "Loaded"):
+        outcome = platform.call(30)
+    assert outcome.failed_saying("the API lacks 1 of", f"lines of {run['name']}", "Loaded"), outcome
+
+
+def test_30_a_log_file_that_has_gone_since_is_told(platform: Platform) -> None:
+    log = platform.root / "logs" / "server.log"
+    log.rename(log.with_suffix(".away"))
+    try:
+        outcome = platform.call(30)
+    finally:
+        log.with_suffix(".away").replace(log)
+    assert outcome.failed_saying("logs/server.log is missing"), outcome
+
+
+def test_30_a_monitoring_point_that_answers_otherwise_is_told(platform: Platform) -> None:
+    """The platform is expected under another name than the one that its UI is told to call."""
+    outcome = platform.call(30, host="localhost")
+    assert outcome.failed_saying(f"UI: http://localhost:{platform.port}/ui-settings", "not as expected"), outcome

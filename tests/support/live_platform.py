@@ -160,6 +160,11 @@ class Platform:
         return self.root / ".blueprint" / "prefect" / "prefect.db"
 
     @property
+    def ui(self) -> Path:
+        """Where this server has the files of its UI: a folder of its own, so that a test may break them."""
+        return self.root / "ui"
+
+    @property
     def warehouse(self) -> Path:
         """The SQLite file with the rows."""
         return self.root / ".blueprint" / "warehouse" / "warehouse.sqlite3"
@@ -292,6 +297,8 @@ def _is_gone(pid: int) -> None:
 def running_platform(folder: Path) -> Iterator[Platform]:
     """Bring a platform up in a copy of the checkout, by its tasks 5 to 30, and stop it at the end."""
     root = copy_checkout(folder / "project")
+    with (root / "pyproject.toml").open("a") as file:
+        file.write(f"\n[tool.prefect.server.ui]\nstatic_directory = {json.dumps(str(root / 'ui'))}\n")
     port, worker_port, source_port = free_ports(3)
     settings = (f"port={port}", f"worker_port={worker_port}", f"source_port={source_port}")
     url = f"http://127.0.0.1:{port}/api"

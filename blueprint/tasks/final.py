@@ -1,0 +1,70 @@
+"""Task 30: everything above read once more, by the functions of the tasks that proved it first."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+
+from blueprint import platform, prefect_api
+from blueprint.task import Evidence, Handle, TaskFailed
+from blueprint.tasks import failures
+from blueprint.tasks.context import Context
+from blueprint.tasks.phase2_deployment import check_ui, verify_pool
+from blueprint.tasks.phase3_monitoring import check_logs, verify_monitoring, verify_runs
+from blueprint.tasks.proofs import WORKER_SECONDS, await_worker, prove_deployment, prove_server
+
+_LATE_AFTER = timedelta(seconds=60)
+_SECONDS = 5.0  # what was there before is there at once; longer waits are for the tasks that prove it first
+
+
+def verify_all(ctx: Context, handle: Handle) -> Evidence:
+    """Task 30: everything above read once more; nothing late, stuck or failed but what task 28 meant to fail."""
+    soon = dataclasses.replace(handle, deadline=min(handle.deadline, handle.clock() + _SECONDS))
+    server = prove_server(ctx)
+    deployed = prove_deployment(ctx)
+    if ctx.settings.serves:
+        worker = {"serving": ctx.services.state(platform.RUNNER)}
+    else:
+        verify_pool(ctx, handle)
+        worker = await_worker(ctx, handle, WORKER_SECONDS)
+    if worker.get("serving", "running") != "running":
+        raise TaskFailed(f"The serving process is {worker['serving']}.", where_to_look="logs/worker.log")
+    completed = verify_runs(ctx, handle)
+    facts = {
+        "server": server,
+        "worker": worker,
+        "deployment": deployed.id,
+        "runs": dict(completed.facts),
+        "monitoring": dict(verify_monitoring(ctx, soon).facts),
+        "listed": check_ui(ctx, soon).facts["listed"],
+        "logs": dict(check_logs(ctx, soon).facts),
+    }
+    troubles = _troubles(ctx, deployed.id)
+    if troubles:
+        raise TaskFailed(
+            f"Not everything is well: {'; '.join(troubles)}.",
+            where_to_look=f"{ctx.settings.server_url}/runs",
+            what_to_do="Look at these runs in the UI and at logs/worker.log.",
+        )
+    return Evidence(
+        f"server, {'serving process' if ctx.settings.serves else 'worker'}, UI, monitoring points, deployment, its "
+        f"{len(completed.facts)} runs and their logs are well; look next at {ctx.settings.server_url}",
+        facts,
+    )
+
+
+def _troubles(ctx: Context, deployment_id: str) -> list[str]:
+    """The deployment's runs that are late or stuck, and this execution's that failed without being meant to."""
+    now = datetime.now(UTC)
+    troubles = [
+        f"{run.name} is {run.state} since {run.expected_start.isoformat()}"
+        for run in prefect_api.runs(deployment_id=deployment_id, types=["SCHEDULED", "PENDING"])
+        if run.expected_start and now - run.expected_start > _LATE_AFTER
+    ]
+    ours = prefect_api.runs(tags=[f"blueprint:{ctx.origin}"])
+    completed = {tag for run in ours if run.type == "COMPLETED" for tag in run.tags}
+    for run in ours:
+        replaced = any(tag in completed for tag in run.tags if tag.count(":") == 2)
+        if run.type not in ("COMPLETED", "SCHEDULED") and ctx.tag(failures.FAILING) not in run.tags and not replaced:
+            troubles.append(f"{run.name} is {run.state}")
+    return troubles
