@@ -7,6 +7,12 @@ from __future__ import annotations
 
 SECRETS = ("api_auth_string", "database_url")  # never in arguments, logs, records
 
+# What a table of `deployments` may set; all else is of the platform, which is one for all of them.
+OF_DEPLOYMENT = (
+    *("deployment", "entrypoint", "source", "parameters", "tags", "concurrency_limit"),
+    *("cron", "interval", "rrule", "timezone", "tasks", "check", "acceptance", "run_seconds"),
+)
+
 _PORT = "a whole number from 1 to 65535"
 _RUNS = "a whole number from 1 to 1000000"
 _PARAMETERS = "a table (JSON object) of the flow's parameters"
@@ -42,6 +48,7 @@ ACCEPTED = {
     ),
     "run_seconds": "seconds that a run of the flow takes, from 0 to 604800",
     "jobs": "a whole number from 1 to 30",
+    "deployments": f"a list of tables, each with a deployment (its name), and any of {', '.join(OF_DEPLOYMENT[1:])}",
 }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blueprint.accepted import ACCEPTED, SECRETS, shown
+from blueprint.accepted import ACCEPTED, OF_DEPLOYMENT, SECRETS, shown
 from blueprint.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def load(
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise UsageError(*_explain(error, sources)) from None
+        raise UsageError(*_explain(error, values, sources)) from None
 
 
 def read(
@@ -78,6 +78,7 @@ def read(
     ):
         values.update(found)
         sources.update(dict.fromkeys(found, source))
+    _see_the_keys_of(values.get("deployments"), sources.get("deployments", ""))
     return values, sources
 
 
@@ -100,6 +101,23 @@ def _from_file(path: Path) -> dict[str, Any]:
         if key not in ACCEPTED:
             raise UsageError(f"pyproject.toml [tool.blueprint]: {shown(key)} names no setting.", _known("KEY = VALUE"))
     return table
+
+
+def _see_the_keys_of(deployments: object, source: str) -> None:
+    for index, table in enumerate(deployments if isinstance(deployments, list) else ()):
+        for key in table if isinstance(table, dict) else ():
+            where = f"{source}: {_which(deployments, index)}: {shown(key)}"
+            if key in ACCEPTED and key not in OF_DEPLOYMENT:
+                raise UsageError(f"{where} is of the platform, not of one deployment.", "Set it in [tool.blueprint].")
+            if key not in OF_DEPLOYMENT:
+                raise UsageError(f"{where} names no setting.", f"Accepted there: {', '.join(OF_DEPLOYMENT)}.")
+
+
+def _which(deployments: object, index: int) -> str:
+    """One of the tables, for people, who count from 1 and know it by its name."""
+    table = deployments[index] if isinstance(deployments, list | tuple) else None
+    name = table.get("deployment") if isinstance(table, dict) else None
+    return f"deployments no. {index + 1}{f' ({shown(name)})' if isinstance(name, str) else ''}"
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -156,18 +174,25 @@ def _known(form: str) -> str:
     return f"Accepted: {form} with one of {', '.join(sorted(ACCEPTED))}."
 
 
-def _explain(error: ValidationError, sources: Mapping[str, str]) -> tuple[str, str]:
+def _explain(error: ValidationError, values: Mapping[str, Any], sources: Mapping[str, str]) -> tuple[str, str]:
     """Say what is wrong where, and what is accepted there. No value is told: it may be a secret."""
     sentences = []
     keys = []
     for problem in error.errors(include_url=False, include_input=False):
         if problem["type"] == "default_factory_not_called":  # a port that follows from one that is refused itself
             continue
-        path = shown(".".join(str(part) for part in problem["loc"]), 100)
-        key = str(problem["loc"][0]) if problem["loc"] else ""
-        source = sources.get(key, "derived from port" if key.endswith("_port") else "settings")
         message = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
-        sentences.append(f"{source}: {path}{': ' if path else ''}{message.removeprefix('Value error, ')}")
+        message = message.removeprefix("Value error, ")
+        place = problem["loc"]
+        key = str(place[0]) if place else ""
+        source = sources.get(
+            key or message.partition(" ")[0], "derived from port" if key.endswith("_port") else "settings"
+        )
+        if key == "deployments" and len(place) > 1:
+            source += f": {_which(values[key], int(place[1]))}"
+            key, place = (str(place[2]) if len(place) > 2 else key), place[2:]
+        path = shown(".".join(str(part) for part in place), 100)
+        sentences.append(f"{source}: {path}{': ' if path else ''}{message}")
         keys += [key] if key in ACCEPTED and key not in keys else []
     more = f"; and {len(sentences) - _MOST_SHOWN} more" if len(sentences) > _MOST_SHOWN else ""
     accepted = [f"Accepted for {key}: {ACCEPTED[key]}." for key in keys[:_MOST_SHOWN]]

@@ -1,113 +1,64 @@
 """What a user can configure: one model for pyproject.toml's `[tool.blueprint]`, the environment and the command line.
 
-Where the values come from, and how a bad one is reported, is in `blueprint.configuration`.
-Never imports Prefect: `plan`, `verify` and `stop` read settings too.
+Where the values come from, and how a bad one is reported, is in `blueprint.configuration`; what belongs to a single
+deployment is in `blueprint.flow_settings`. Never imports Prefect: `plan`, `verify` and `stop` read settings too.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+import os
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
     SecretStr,
-    field_serializer,
     model_validator,
 )
 
 from blueprint import checks
 from blueprint.accepted import SECRETS
+from blueprint.bundled import BUNDLED
+from blueprint.flow_settings import (
+    Acceptance,
+    DeploymentTable,
+    Entrypoint,
+    Limit,
+    Name,
+    Number,
+    OfDeployment,
+    RetryPolicy,
+    TaskExpectation,
+    Text,
+)
 
-__all__ = ["BUNDLED", "SECRETS", "Acceptance", "RetryPolicy", "Settings", "TaskExpectation"]
+__all__ = ["BUNDLED", "SECRETS", "Acceptance", "RetryPolicy", "Settings", "TaskExpectation", "told_apart"]
 
 
 def _secret(check: Callable[[str], str]) -> AfterValidator:
     return AfterValidator(lambda value: SecretStr(check(value.get_secret_value())))
 
 
-def _to_the_microsecond(seconds: float) -> float:
-    return timedelta(seconds=seconds).total_seconds()  # as the server keeps it
-
-
-_Number = BeforeValidator(checks.not_boolean)
-Count = Annotated[int, Field(ge=0, le=1_000_000), _Number]
-Limit = Annotated[int, Field(ge=1, le=1_000_000), _Number]
-Port = Annotated[int, Field(ge=1, le=65535), _Number]
-Interval = Annotated[float, Field(ge=1, le=3_153_600_000), _Number, AfterValidator(_to_the_microsecond)]
-Text = Annotated[str, Field(max_length=1000), AfterValidator(checks.printable)]
-Name = Annotated[
-    Text, Field(min_length=1, max_length=200, pattern=r"^[^/%&><]+$"), AfterValidator(checks.trimmed)
-]  # Prefect's own rule for names
-Rrule = Annotated[str, Field(max_length=6500), AfterValidator(checks.rrule)]  # Prefect's own limit
-Parameters = Annotated[dict[str, Any], AfterValidator(checks.json_value), BeforeValidator(checks.without_dates)]
+Port = Annotated[int, Field(ge=1, le=65535), Number]
 AuthString = Annotated[SecretStr, Field(max_length=1000), _secret(checks.auth_string)]
 DatabaseUrl = Annotated[SecretStr, Field(max_length=1000), _secret(checks.database_url)]
 
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
-
-
-class RetryPolicy(_Table):
-    """How often a task is tried again, and how many seconds apart."""
-
-    retries: Count
-    retry_delay_seconds: Annotated[float, Field(ge=0), _Number] = 0
+# What a table of `deployments` takes over from `[tool.blueprint]` itself where it does not say it: these always, ...
+_SHARED = frozenset(("source", "tags", "concurrency_limit", "timezone", "run_seconds"))
+# ... and these if its flow is the same. A schedule it has only if it says so: no deployment runs by itself unasked.
+_OF_FLOW = frozenset(("entrypoint", "parameters", "tasks", "check", "acceptance"))
 
 
-class TaskExpectation(RetryPolicy):
-    """What task 7 must find on one of the flow's tasks."""
-
-    tags: frozenset[Text] = frozenset()
-
-    @field_serializer("tags")
-    def _in_order(self, tags: frozenset[str]) -> list[str]:
-        """Always the same text for the same settings: a service is restarted when they change."""
-        return sorted(tags)
-
-
-class Acceptance(_Table):
-    """The cases that tasks 23, 24 and 28 run. One that is not given is skipped, and says so.
-
-    In a text value `{source_url}` stands for the data source's address and `{key}` for a text that is new in every try.
-    """
-
-    overrides: Parameters | None = Field(None, description="parameters of task 23's run, which must complete")
-    json_parameters: Parameters | None = Field(None, description="parameters of task 24's run, given as JSON")
-    retried: Parameters | None = Field(None, description="task 28a: a fault that passes; retried, then Completed")
-    failing: Parameters | None = Field(None, description="task 28b: must be retried by this policy, then Failed")
-    failing_policy: RetryPolicy | None = Field(None, description="the retries that 28a and 28b must show")
-    refused: tuple[Parameters, ...] = Field((), description="task 28c: parameters that the server must refuse")
-
-
-class Settings(_Table):
+class Settings(OfDeployment):
     """The platform to build, and the flow to deploy and prove on it."""
 
-    entrypoint: Annotated[Text, AfterValidator(checks.entrypoint)] = Field(
-        description="path/to/file.py:flow_function or package.module.flow_function"
-    )
-    source: Text = Field(".", min_length=1, description="the folder that the flow's code is run from")
+    entrypoint: Entrypoint = Field(description="path/to/file.py:flow_function or package.module.flow_function")
     deployment: Name = Field("production-etl", description="the deployment's name")
     deploy_with: Literal["deploy", "serve"] = Field("deploy", description="a work pool and a worker, or flow.serve")
-    parameters: Parameters = Field(default_factory=dict, description="the deployment's default parameters")
-    tags: tuple[Name, ...] = Field((), description="tags of the deployment and its runs")
-    concurrency_limit: Limit | None = Field(None, description="runs of the deployment at a time")
-
-    cron: Annotated[Text, AfterValidator(checks.cron)] | None = Field(
-        None, description="a schedule as a cron expression"
-    )
-    interval: Interval | None = Field(None, description="a schedule as seconds between two runs")
-    rrule: Rrule | None = Field(None, description="a schedule as an iCalendar recurrence rule")
-    timezone: Annotated[Text, AfterValidator(checks.timezone)] = Field(
-        "UTC", description="the schedule's IANA time zone"
-    )
 
     pool: Name = Field("local-process-pool", description="the work pool's name")
     pool_concurrency_limit: Limit | None = Field(10, description="runs in the pool at a time")
@@ -134,30 +85,30 @@ class Settings(_Table):
     requirements: tuple[Annotated[Text, AfterValidator(checks.requirement)], ...] = Field(
         (), description="further packages that the flow needs"
     )
-    tasks: dict[Text, TaskExpectation] = Field(default_factory=dict, description="what task 7 must find in the flow")
-    check: Annotated[Text, AfterValidator(checks.function)] | None = Field(
-        None, description="module:function called with a run's id and parameters"
-    )
-    acceptance: Acceptance = Field(default_factory=lambda: Acceptance.model_validate({}))
-    run_seconds: Annotated[float, Field(ge=0, le=604_800), _Number] = Field(
-        0, description="how long a run takes, if it is long: tasks that wait for runs are given that much more time"
-    )
-    jobs: Annotated[int, Field(ge=1, le=30), _Number] = Field(
+    jobs: Annotated[int, Field(ge=1, le=30), Number] = Field(
         8, description="tasks at a time; 1 runs them strictly in order"
     )
 
-    @model_validator(mode="before")
+    deployments: tuple[DeploymentTable, ...] = Field(
+        (), max_length=100, description="one table for each further deployment"
+    )
+    _given: frozenset[str] = PrivateAttr(frozenset())  # the keys that the user gave
+
+    @model_validator(mode="wrap")
     @classmethod
-    def _bundled(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or "entrypoint" in values:
-            return values
-        is_scheduled = any(values.get(key) is not None for key in ("interval", "rrule"))
-        return {key: value for key, value in BUNDLED.items() if not (is_scheduled and key == "cron")} | values
+    def _bundled(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """The bundled pipeline is what is meant as long as no other flow is named."""
+        given = frozenset(key for key, one in values.items() if one is not None) if isinstance(values, dict) else ()
+        if isinstance(values, dict) and "entrypoint" not in values:
+            is_scheduled = any(values.get(key) is not None for key in ("interval", "rrule"))
+            values = {key: value for key, value in BUNDLED.items() if not (is_scheduled and key == "cron")} | values
+        made = handler(values)
+        made._given = frozenset(given)
+        made._see_that_each_is_another()
+        return made
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if sum(value is not None for value in (self.cron, self.interval, self.rrule)) > 1:
-            raise ValueError("cron, interval and rrule exclude each other; give one of them or none")
         if len({self.port, self.worker_port, self.source_port}) < 3:
             raise ValueError(
                 f"port {self.port}, worker_port {self.worker_port} and source_port {self.source_port} must be different"
@@ -172,11 +123,6 @@ class Settings(_Table):
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the server."""
         return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
-
-    @property
-    def has_schedule(self) -> bool:
-        """Whether the deployment runs by itself."""
-        return any((self.cron, self.interval, self.rrule))
 
     @property
     def serves(self) -> bool:
@@ -215,33 +161,72 @@ class Settings(_Table):
             return f"http://127.0.0.1:{self.source_port}/api/v1/metrics"
         return self.data_source
 
+    @property
+    def is_deployment(self) -> bool:
+        """Whether `[tool.blueprint]` itself is one of the deployments: it names one, or there is no other."""
+        return not self.deployments or "deployment" in self._given
 
-_TAGS = {"extract-task": ("raw", "extract"), "transform-task": ("silver", "transform"), "load-task": ("gold", "load")}
+    def each(self) -> tuple[Settings, ...]:
+        """The settings of each deployment: its own, and those of the platform, which are the same for all."""
+        itself = (self.model_copy(update={"deployments": ()}),) if self.is_deployment else ()
+        return (*itself, *map(self._of, self.deployments))
 
-# The pipeline that ships is only the default of the table: it applies as long as no entrypoint is configured.
-BUNDLED: Mapping[str, Any] = {
-    "entrypoint": "blueprint/pipeline/data_pipeline.py:enterprise_data_pipeline",
-    "deployment": "production-etl",
-    "parameters": {"batch_size": 500},
-    "cron": "0 9 * * *",
-    "timezone": "America/Chicago",
-    "tags": ("blueprint",),
-    "data_source": "bundled",
-    "check": "blueprint.pipeline.checks:rows_landed",
-    "tasks": {
-        name: {
-            "tags": (f"layer:{layer}", f"op:{operation}"),
-            "retries": 3 if operation == "extract" else 0,
-            "retry_delay_seconds": 2 if operation == "extract" else 0,
+    def _taken_over(self, table: DeploymentTable) -> frozenset[str]:
+        """The keys that a table takes over where it does not set them itself."""
+        there, its = _place(self), _place(self.model_copy(update=_set_in(table)))
+        if there == its:
+            return _SHARED | _OF_FLOW
+        if "entrypoint" not in self._given:
+            return _SHARED & self._given  # nothing of the bundled pipeline's
+        return _SHARED
+
+    def _of(self, table: DeploymentTable) -> Settings:
+        taken = self._taken_over(table)
+        blank = {
+            name: field.get_default(call_default_factory=True)
+            for name, field in OfDeployment.model_fields.items()
+            if name not in taken
         }
-        for name, (layer, operation) in _TAGS.items()
-    },
-    "acceptance": {
-        "overrides": {"batch_size": 50},
-        "json_parameters": {"batch_size": 200, "target_table": "warehouse.test.metrics"},
-        "retried": {"source_url": "{source_url}?fail_first=2&fail_key={key}"},
-        "failing": {"source_url": "invalid://url"},
-        "failing_policy": {"retries": 3, "retry_delay_seconds": 2},
-        "refused": ({"batch_size": -1}, {"batch_size": "invalid"}),
-    },
-}
+        if "entrypoint" not in taken and "data_source" not in self._given:
+            blank["data_source"] = None
+        return self.model_copy(update={**blank, **_set_in(table), "deployments": ()})
+
+    def _see_that_each_is_another(self) -> None:
+        seen: dict[tuple[str, ...], str] = {}
+        itself = ("[tool.blueprint] itself",) if self.is_deployment else ()
+        numbers = (f"no. {number}" for number in range(1, len(self.deployments) + 1))
+        for one, told in zip(self.each(), (*itself, *numbers), strict=True):
+            other = seen.setdefault((*_place(one), one.deployment), told)
+            if other != told:
+                raise ValueError(
+                    f"deployments {told} is the same as {other}: {one.entrypoint} as {one.deployment!r}; "
+                    "give it another name"
+                )
+        if not self.is_deployment:
+            taken = frozenset[str]().union(*map(self._taken_over, self.deployments))
+            for key in sorted(self._given & OfDeployment.model_fields.keys() | self._given & {"entrypoint"}):
+                if key not in taken:
+                    raise ValueError(
+                        f"{key} belongs to a deployment, but [tool.blueprint] itself names none, and no table of "
+                        "deployments takes it over; write it into those, or add a `deployment` to it"
+                    )
+
+
+def _set_in(table: DeploymentTable) -> dict[str, Any]:
+    return {name: getattr(table, name) for name in table.model_fields_set if getattr(table, name) is not None}
+
+
+def _place(settings: Settings) -> tuple[str, str]:
+    return os.path.normpath(settings.source), settings.entrypoint
+
+
+def told_apart(each: Sequence[Settings]) -> tuple[str, ...]:
+    """A name for each deployment that no other of them has: its own, with its flow's where that is needed."""
+    for told in (
+        [one.deployment for one in each],
+        [f"{one.entrypoint.replace(':', '.').rpartition('.')[2]}/{one.deployment}" for one in each],
+        [f"{one.entrypoint}/{one.deployment}" for one in each],
+    ):
+        if len(set(told)) == len(told):
+            return tuple(told)
+    return tuple(f"{one.source}/{one.entrypoint}/{one.deployment}" for one in each)

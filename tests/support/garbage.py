@@ -54,6 +54,7 @@ NASTY = (
     *("http://", "http://h:99999/", "https://host/path?a=b", "file:///etc/passwd", "invalid://url", "user:pass", ":"),
     *("module:function", "postgresql://user:pw@host/db", "sqlite:///x", '["a"]', "[1, null]", '{"x": {"retries": 1}}'),
     *('{"retried": {"a": 1}}', '{"refused": [{}]}', '{"refused": {}}', '["--index-url x"]', '["pandas>=2"]', "--help"),
+    *('[{"deployment": "a"}]', '[{"deployment": "a"}, {"deployment": "a"}]', '[{"deployment": 5, "port": 1}]', "[{}]"),
 )
 TEXTS = st.one_of(st.sampled_from(NASTY), st.text(max_size=12), st.text("0123456789.-+eE", max_size=8))
 _LEAVES = st.one_of(

@@ -19,8 +19,9 @@ from prefect.client.schemas.schedules import is_valid_timezone
 from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule
 
 from blueprint import configuration, prefect_env
-from blueprint.accepted import ACCEPTED, SECRETS
+from blueprint.accepted import ACCEPTED, OF_DEPLOYMENT, SECRETS
 from blueprint.errors import UsageError
+from blueprint.flow_settings import DeploymentTable
 from blueprint.settings import Settings
 from blueprint.workspace import Workspace
 from tests.support.garbage import JSON_TEXTS, KEYS, NASTY, TEXTS, VALUES, quoted, see_that_it_is_proper, toml
@@ -230,7 +231,10 @@ def test_a_missing_or_unreadable_pyproject_is_named(root: Path) -> None:
     assert "cannot be read" in refusal(root)
 
 
-@given(secret=st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=8, max_size=30), other=VALUES)
+@given(
+    secret=st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=5, max_size=30).map("Zq9{}".format),
+    other=VALUES,
+)
 @settings(FUZZ, max_examples=150)
 def test_no_error_tells_a_secret(root: Path, secret: str, other: object) -> None:
     for value in (secret, f" {secret}:x y", f"{secret}\n", {secret: other}, [secret], f"{secret}\ud800"):
@@ -298,3 +302,59 @@ def test_an_interval_that_is_accepted_is_one_for_the_server(root: Path) -> None:
         assert found
         assert found.interval
         IntervalSchedule(interval=timedelta(seconds=found.interval))
+
+
+@pytest.mark.parametrize(
+    ("tables", "names"),
+    [
+        ("[[tool.blueprint.deployments]]\ncron = '@daily'", ("deployments no. 1: deployment: Field required",)),
+        (
+            "[[tool.blueprint.deployments]]\ndeployment='a'\n[[tool.blueprint.deployments]]\ndeployment='b'\nport=1",
+            ("deployments no. 2 (b): port is of the platform", "[tool.blueprint]"),
+        ),
+        (
+            "[[tool.blueprint.deployments]]\ndeployment = 'a'\nintervall = 5",
+            ("deployments no. 1 (a): intervall names no setting", "interval, rrule"),
+        ),
+        (
+            "[[tool.blueprint.deployments]]\ndeployment = 'a'\ncron = 'never'",
+            ("deployments no. 1 (a): cron: ", "Accepted for cron"),
+        ),
+        (
+            "[[tool.blueprint.deployments]]\ndeployment = 'a'\nacceptance = { refused = [5] }",
+            ("deployments no. 1 (a): acceptance.refused.0: ", "Accepted for acceptance"),
+        ),
+        (
+            "[[tool.blueprint.deployments]]\ndeployment = 'a'\n[[tool.blueprint.deployments]]\ndeployment = 'a'",
+            ("deployments no. 2 is the same as no. 1",),
+        ),
+        ("deployments = 5", ("deployments: ", "a list of tables")),
+        ("deployments = [5]", ("deployments no. 1: ", "a list of tables")),
+        ("cron = '@daily'\n[[tool.blueprint.deployments]]\ndeployment = 'a'", ("cron belongs to a deployment",)),
+    ],
+)
+def test_a_mistake_in_one_of_several_deployments_is_told_with_its_place(
+    root: Path, tables: str, names: tuple[str, ...]
+) -> None:
+    write(root, tables)
+    text = refusal(root)
+    assert text.startswith("pyproject.toml [tool.blueprint]: ")
+    assert [name for name in names if name not in text] == [], text
+
+
+def test_deployments_are_given_as_json_by_a_variable_or_an_argument(root: Path) -> None:
+    tables = json.dumps([{"deployment": "a"}, {"deployment": "b", "cron": "@daily"}])
+    for found in (
+        load(root, {"BLUEPRINT_DEPLOYMENTS": tables}),
+        load(root, {}, (f"deployments={tables}",)),
+    ):
+        assert found
+        assert [(one.deployment, one.cron) for one in found.each()] == [("a", None), ("b", "@daily")]
+    text = refusal(root, 'deployments=[{"deployment": "a", "database_url": "postgresql://u:planted@h/d"}]')
+    assert "command line: deployments no. 1 (a): database_url is of the platform" in text
+    assert "planted" not in text
+    assert "environment: deployments no. 1" in refusal(root, environment={"BLUEPRINT_DEPLOYMENTS": "[{}]"})
+
+
+def test_the_keys_of_a_deployment_are_known_before_anything_is_installed() -> None:
+    assert set(OF_DEPLOYMENT) == set(DeploymentTable.model_fields)

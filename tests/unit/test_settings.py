@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from blueprint.settings import BUNDLED, Settings
+from blueprint.settings import BUNDLED, Settings, told_apart
 
 OWN = {"entrypoint": "flows/mine.py:mine"}
 
@@ -94,3 +94,117 @@ def test_the_same_settings_are_the_same_text_in_every_process() -> None:
         for seed in ("1", "2", "3", "4")
     }
     assert len(texts) == 1  # else a serving process would be restarted by every run
+
+
+# --- several deployments ---------------------------------------------------------------------------------------------
+
+NIGHTLY = {
+    **OWN,
+    "deployment": "nightly",
+    "source": "work",
+    "cron": "@daily",
+    "timezone": "Europe/Berlin",
+    "parameters": {"rows": 5},
+    "tags": ["mine"],
+    "check": "my:check",
+    "run_seconds": 60,
+    "tasks": {"copy": {"retries": 1}},
+    "acceptance": {"overrides": {"rows": 1}},
+}
+
+
+def test_a_single_deployment_is_what_it_always_was() -> None:
+    assert [one == found for found in (made(), made(**NIGHTLY)) for one in found.each()] == [True, True]
+
+
+def test_another_deployment_of_the_same_flow_takes_over_what_is_the_flows_but_never_runs_by_itself_unasked() -> None:
+    first, second = made(**NIGHTLY, deployments=[{"deployment": "by hand", "parameters": {"rows": 9}}]).each()
+    assert first == made(**NIGHTLY, deployments=[]).model_copy(update={"deployments": ()})
+    assert (second.entrypoint, second.deployment, second.source) == (first.entrypoint, "by hand", "work")
+    assert (second.parameters, second.acceptance, second.check, second.tasks) == (
+        {"rows": 9},
+        first.acceptance,
+        first.check,
+        first.tasks,
+    )
+    assert (second.has_schedule, second.timezone, second.run_seconds, second.tags) == (
+        False,
+        "Europe/Berlin",
+        60,
+        ("mine",),
+    )
+
+
+def test_a_deployment_of_another_flow_takes_over_nothing_that_is_of_the_first_flow() -> None:
+    table = {"deployment": "hourly", "entrypoint": "flows/mine.py:hourly", "interval": 3600}
+    _, hourly = made(**NIGHTLY, port=5200, deployments=[table]).each()
+    assert (hourly.parameters, hourly.check, hourly.tasks, hourly.acceptance.overrides) == ({}, None, {}, None)
+    assert (hourly.cron, hourly.interval, hourly.timezone) == (None, 3600, "Europe/Berlin")
+    assert (hourly.source, hourly.tags, hourly.port, hourly.worker_port) == ("work", ("mine",), 5200, 5201)
+
+
+def test_the_same_function_in_another_folder_is_another_flow() -> None:
+    _, other = made(**NIGHTLY, deployments=[{"deployment": "next", "source": "next"}]).each()
+    assert (other.entrypoint, other.source, other.parameters) == (OWN["entrypoint"], "next", {})
+
+
+def test_nothing_of_the_bundled_pipeline_leaks_into_a_flow_of_the_users_own() -> None:
+    own = {**OWN, "deployment": "mine"}
+    (mine,) = made(port=5200, deployments=[own]).each()
+    alone = made(port=5200, **own)
+    assert mine.model_dump() == alone.model_dump()
+    bundled, mine = made(deployment="production-etl", deployments=[own]).each()
+    assert bundled.data_source == "bundled"
+    assert (mine.data_source, mine.tags, mine.timezone, mine.check) == (None, (), "UTC", None)
+    _, mine = made(deployment="production-etl", data_source="https://host/", deployments=[own]).each()
+    assert mine.data_source == "https://host/"
+
+
+def test_the_bundled_pipeline_can_be_deployed_more_than_once() -> None:
+    found = made(deployments=[{"deployment": "small", "parameters": {"batch_size": 5}}, {"deployment": "large"}]).each()
+    assert [(one.deployment, one.parameters, one.data_source) for one in found] == [
+        ("small", {"batch_size": 5}, "bundled"),
+        ("large", {"batch_size": 500}, "bundled"),
+    ]
+
+
+def test_the_passwords_of_the_platform_are_those_of_every_deployment() -> None:
+    found = made(api_auth_string="user:planted", deployments=[{"deployment": "a"}, {"deployment": "b"}]).each()
+    secrets = [one.api_auth_string for one in found]
+    assert [one.get_secret_value() for one in secrets if one] == ["user:planted"] * 2
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"deployment": "a", "deployments": [{"deployment": "a"}]}, r"no\. 1 is the same as \[tool.blueprint\] itself"),
+        ({"deployments": [{"deployment": "a"}] * 2}, r"no\. 2 is the same as no\. 1"),
+        ({**OWN, "deployments": [{"deployment": "a"}, {"deployment": "a", "source": "./x/.."}]}, r"no\. 2 is the same"),
+        ({**OWN, "deployments": [{"deployment": "a", "entrypoint": "b.py:c"}]}, "entrypoint belongs to a deployment"),
+        ({**OWN, "cron": "@daily", "deployments": [{"deployment": "a"}]}, "cron belongs to a deployment"),
+        ({"parameters": {}, "deployments": [{"deployment": "a", "entrypoint": "b.py:c"}]}, "parameters belongs to"),
+        ({"deployments": [{"entrypoint": "b.py:c"}]}, "Field required"),
+        ({"deployments": [{"deployment": "a", "port": 1}]}, "Extra inputs"),
+        ({"deployments": [{"deployment": "a", "cron": "@daily", "interval": 5}]}, "exclude each other"),
+    ],
+)
+def test_a_table_of_deployments_that_cannot_be_meant_is_refused(values: dict[str, object], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        made(**values)
+
+
+@pytest.mark.parametrize(
+    ("tables", "told"),
+    [
+        (({}, {"deployment": "b"}), ("a", "b")),
+        (({}, {"entrypoint": "x.py:other"}), ("mine/a", "other/a")),
+        (({}, {"entrypoint": "pkg.flows.other"}), ("mine/a", "other/a")),
+        (({}, {"entrypoint": "x.py:mine"}), ("flows/mine.py:mine/a", "x.py:mine/a")),
+        (({}, {"source": "x"}), ("./flows/mine.py:mine/a", "x/flows/mine.py:mine/a")),
+    ],
+)
+def test_deployments_are_told_apart_by_the_shortest_names_that_do(
+    tables: tuple[dict[str, object], ...], told: tuple[str, ...]
+) -> None:
+    found = made(**OWN, deployments=[{"deployment": "a", **table} for table in tables])
+    assert told_apart(found.each()) == told
