@@ -13,6 +13,8 @@ from typing import Any
 from blueprint import journal
 from blueprint.task import Status
 
+_JUDGED_AFTER = 4  # what judges the settings is among the packages that this task installs
+
 
 @dataclass(frozen=True)
 class TaskRecord:
@@ -62,7 +64,8 @@ class ExecutionRecord:
         status: `passed`, `failed` or `interrupted`; None if it never came to its end, which is an interruption too.
         exit_code: None if it never came to its end.
         pid: The process that began it.
-        settings: `key=value` for each setting that its command line gave, or that it took over from the one before.
+        settings: `key=value` for each setting that its command line gave, or that it took over from the one before;
+            if they were refused, what was accepted last.
     """
 
     id: str
@@ -81,6 +84,11 @@ class ExecutionRecord:
     def interrupted(self) -> bool:
         """Whether it was ended before its end: by Ctrl-C, by SIGTERM, or without a word (a kill, a power failure)."""
         return self.status in (None, "interrupted")
+
+    @property
+    def accepted_settings(self) -> bool:
+        """Whether its settings were judged, and were good: no task of the platform is begun before."""
+        return any(task.started_at for number, task in self.tasks.items() if number > _JUDGED_AFTER)
 
     def passed(self, number: int) -> bool:
         """Whether this execution proved the task."""
@@ -118,6 +126,8 @@ def executions(records: Iterable[Mapping[str, Any]]) -> list[ExecutionRecord]:
         elif record["kind"] == "task finished":
             number = record["task"]
             tasks[execution][number] = _finished(tasks[execution].get(number, TaskRecord(number)), record)
+        elif record["kind"] == "settings refused":
+            found[execution] = replace(found[execution], settings=tuple(record["settings"]))
         elif record["kind"] == "execution finished":
             found[execution] = replace(found[execution], status=record["status"], exit_code=record.get("exit_code"))
     return list(found.values())

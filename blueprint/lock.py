@@ -83,6 +83,18 @@ class ExecutionLock:
             ) from error
         return cls(workspace.lock, fd)
 
+    def require(self) -> None:
+        """See that it still keeps others out.
+
+        Raises:
+            EnvironmentRefused: Its file was removed or replaced; the next execution would lock another one.
+        """
+        if not _is_at(self.path, self.fd):
+            raise EnvironmentRefused(
+                f"{self.path.parent} was removed while this execution was at work with it; it cannot go on.",
+                "Leave that folder alone during an execution, and run `python run_blueprint.py --phase all`.",
+            )
+
     def release(self) -> None:
         """Let the next execution in. A second call does nothing."""
         if self.fd < 0:
@@ -103,7 +115,7 @@ def _open(path: Path) -> int:
 def _is_at(path: Path, fd: int) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(fd))
-    except FileNotFoundError:
+    except OSError:
         return False
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blueprint import __version__, history
+from blueprint import __version__, history, journal
 from blueprint.catalog import TASKS
-from blueprint.errors import BlueprintError, UsageError
+from blueprint.errors import BlueprintError, ExitCode, UsageError
 from blueprint.executor import Execution
 from blueprint.history import ExecutionRecord
 from blueprint.interruption import Interruption
@@ -62,34 +62,42 @@ class Session:
         self.lines.close()
         self.journal.close()
 
-    def finish(self, url: str, error: BlueprintError | None) -> int:
+    def refuse_settings(self) -> None:
+        """What the command line gave is not accepted: later commands go on with what was accepted last."""
+        earlier = history.executions(journal.read(self.workspace.journal))
+        kept = next((one.settings for one in reversed(earlier) if one.accepted_settings), ())
+        self.journal.append("settings refused", settings=list(kept))
+
+    def finish(self, url: str, error: Exception | None) -> int:
         """Write the end to the journal and the log.
 
         Args:
             url: The platform's address, if it is known.
-            error: What ended the execution before its time.
+            error: What ended the execution before its time; what is no `BlueprintError` is a bug of ours.
 
         Returns:
             The exit code.
         """
-        execution, interrupted = self.execution, self.execution.interrupted
+        execution = self.execution
+        bug = error is not None and not isinstance(error, BlueprintError)
+        interrupted = execution.interrupted and not bug
         ending = summary.Ending(self.plan, execution.statuses, time.monotonic() - self.began, interrupted)
-        code = int(error.exit_code if error else execution.exit_code)
-        if interrupted:
-            code = self.interruption.exit_code
+        code = int(error.exit_code if isinstance(error, BlueprintError) else execution.exit_code)
+        if bug or interrupted:
+            code = int(ExitCode.BUG) if bug else self.interruption.exit_code
         self.lines.flush()
         status = "interrupted" if interrupted else "passed" if ending.passed and not error else "failed"
         fields: dict[str, Any] = {"counts": ending.counts, "seconds": round(ending.seconds, 3)}
         if error:
-            fields["error"] = str(error)
+            fields["error"] = f"{type(error).__name__}: {error}" if bug else str(error)
         try:
             self.journal.append("execution finished", status=status, exit_code=code, **fields)
             finished = history.last_execution(self.workspace.journal)
-            if finished is not None:
+            if finished is not None and finished.id == self.id:
                 record.write(finished, self.log)
         except BlueprintError as raised:  # a full disk, most likely: the journal reads as interrupted, which is true
             error, code = error or raised, int(raised.exit_code)
-        if error:
+        if error and not bug:  # the error boundary tells of a bug, and where it is kept whole
             self.lines.line(f"Error: {error}")
         for text in summary.lines(ending, self.log, self.workspace.root, url=url):
             self.lines.line(text)
@@ -134,8 +142,8 @@ def begin(options: Options, workspace: Workspace, interruption: Interruption) ->
     before = _by_key(remembered(workspace))
     settings = before | _by_key(options.settings)
     execution_id = new_execution_id()
-    journal = Journal.open(workspace.journal, execution_id)
-    begun = journal.append(
+    written = Journal.open(workspace.journal, execution_id)
+    begun = written.append(
         "execution started",
         origin=plan.origin or execution_id,
         command=command,
@@ -147,7 +155,7 @@ def begin(options: Options, workspace: Workspace, interruption: Interruption) ->
         settings=list(settings.values()),
     )
     started = history.executions([begun])[0]
-    session = _session(workspace, started, plan, time.monotonic(), lock, journal, interruption)
+    session = _session(workspace, started, plan, time.monotonic(), lock, written, interruption)
     session.lines.line(f"Blueprint {__version__}, execution {execution_id}: {command}")
     taken_over = [setting for key, setting in before.items() if settings[key] == setting]
     if taken_over:
@@ -167,8 +175,8 @@ def take_over(handed: dict[str, str], workspace: Workspace, interruption: Interr
     plan = Plan(
         tuple(PlannedTask(spec, Mode(started.plan[spec.number]), "as planned") for spec in TASKS), started.origin
     )
-    journal = Journal.open(workspace.journal, started.id)
-    return _session(workspace, started, plan, float(handed["began"]), lock, journal, interruption)
+    written = Journal.open(workspace.journal, started.id)
+    return _session(workspace, started, plan, float(handed["began"]), lock, written, interruption)
 
 
 def _session(
@@ -177,7 +185,7 @@ def _session(
     plan: Plan,
     began: float,
     lock: ExecutionLock,
-    journal: Journal,
+    written: Journal,
     interruption: Interruption,
 ) -> Session:
     done = {number: task.status for number, task in started.tasks.items()}
@@ -185,7 +193,8 @@ def _session(
     lines = Lines(plan, log, sys.stdout, shown=max(done, default=0))
 
     def keep(kind: str, **fields: Any) -> None:
-        lines.record(journal.append(kind, **fields))
+        lock.require()
+        lines.record(written.append(kind, **fields))
 
     execution = Execution(plan, keep, tell=lines.waiting, stop=interruption.stop, done=done)
     return Session(
@@ -197,7 +206,7 @@ def _session(
         began=began,
         remembered=started.settings,
         lock=lock,
-        journal=journal,
+        journal=written,
         lines=lines,
         execution=execution,
         interruption=interruption,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from blueprint import bootstrap, configuration
 from blueprint.entrypoint import see_that_it_is_there
-from blueprint.errors import BlueprintError, ExitCode
+from blueprint.errors import BlueprintError, ExitCode, UsageError
 from blueprint.executor import TaskFunction
 from blueprint.files import write_whole
 from blueprint.interruption import Interruption
@@ -79,14 +79,25 @@ def _carry_out(session: Session, options: Options) -> int:
         execution.run(_bare_functions(workspace, options, (*OUTSIDE, *BARE)))
         if _passed(session, 4):
             importlib.invalidate_caches()
-            settings = _settings(options, workspace, session.remembered)
+            settings = _judged_settings(session, options)
             url = settings.server_url
             _run_platform_tasks(session, settings)
         else:
             execution.run(dict.fromkeys(PLATFORM, _never))  # records each of them as blocked
     except BlueprintError as raised:
         error = raised
+    except Exception as bug:
+        session.finish(url, bug)
+        raise
     return session.finish(url, error)
+
+
+def _judged_settings(session: Session, options: Options) -> Settings:
+    try:
+        return _settings(options, session.workspace, session.remembered)
+    except UsageError:
+        session.refuse_settings()
+        raise
 
 
 def _passed(session: Session, number: int) -> bool:
