@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from blueprint.accepted import ACCEPTED, OF_DEPLOYMENT, SECRETS, shown
 from blueprint.errors import UsageError
+from blueprint.secrecy import passwords
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -152,9 +153,10 @@ def setting(argument: str) -> tuple[str, str]:
     key = name.strip().replace("-", "_")
     if not equals or key not in ACCEPTED:
         raise UsageError(f"--set {shown(name)} names no setting.", _known("--set KEY=VALUE"))
-    if key in SECRETS:
+    if key in SECRETS or (key == "data_source" and passwords(text)):
+        is_one = "is" if key in SECRETS else "holds"
         raise UsageError(
-            f"{key} is a secret, and arguments can be seen by every user of the machine.",
+            f"{key} {is_one} a secret, and arguments can be seen by every user of the machine.",
             f"Set the environment variable {ENVIRONMENT_PREFIX}{key.upper()} instead.",
         )
     return key, text

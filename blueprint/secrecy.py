@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     from blueprint.settings import Settings
@@ -27,8 +28,19 @@ def configured(settings: Settings, schema: Mapping[str, Any]) -> frozenset[str]:
     acceptance = settings.acceptance
     cases = (acceptance.overrides, acceptance.json_parameters, acceptance.retried, acceptance.failing)
     texts = {text for one in (settings.parameters, *cases, *acceptance.refused) for text in declared(one or {}, schema)}
-    texts |= {one.get_secret_value() for one in (settings.api_auth_string, settings.database_url) if one}
+    given = [one.get_secret_value() for one in (settings.api_auth_string, settings.database_url) if one]
+    texts |= {*given, *passwords(settings.data_source or "")}
+    texts |= {one for text in given for one in passwords(text)}
     return frozenset(texts - {"", MASK})
+
+
+def passwords(url: str) -> set[str]:
+    """The password in an address, as it is written there and as it is meant; none, mostly."""
+    try:
+        password = urlsplit(url).password or ""
+    except ValueError:
+        return set()
+    return {password, unquote(password)} - {""}
 
 
 def hidden(value: Any, secrets: frozenset[str]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import io
 import json
@@ -10,7 +11,7 @@ import time
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 MOST_BYTES = 4 * 1024 * 1024
 _READ_BYTES = 64 * 1024
@@ -67,7 +68,7 @@ def get(
     """Ask for `url` once; no proxy is used and no redirect followed.
 
     Args:
-        url: An http or https address.
+        url: An http or https address. A user and a password in it are sent as `Authorization`.
         timeout: Seconds for all of it, from connecting to the last byte, also when the bytes drip in one by one.
             Only the look-up of a host name is not bounded by it; use numeric addresses.
         accept: The `Accept` header.
@@ -86,6 +87,9 @@ def get(
     connection = _Connection(parts.hostname, parts.port, end, secure=parts.scheme == "https")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     headers = {"Accept": accept or "*/*", "Connection": "close", "User-Agent": "blueprint"}
+    if auth is None and parts.username is not None:
+        who = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        auth = f"Basic {base64.b64encode(who.encode()).decode()}"
     if auth is not None:
         headers["Authorization"] = auth
     try:

@@ -23,7 +23,15 @@ BARE = (base_python(), "-I", "-S")  # no environment variables, no site-packages
 STAGE_ONE = (
     *("accepted", "bootstrap", "catalog", "child", "cli", "configuration", "cron", "entrypoint", "errors", "executor"),
     *("files", "history", "interruption", "journal", "lock", "options", "plan", "reporting.lines", "reporting.record"),
-    *("reporting.summary", "session", "task", "verdict", "workspace", *(f"commands.{name}" for name in COMMANDS)),
+    *(
+        "reporting.summary",
+        "secrecy",
+        "session",
+        "task",
+        "verdict",
+        "workspace",
+        *(f"commands.{name}" for name in COMMANDS),
+    ),
 )
 _IMPORT = """
 import importlib, sys

@@ -41,10 +41,14 @@ def test_the_secrets_of_every_acceptance_case_and_the_passwords_of_the_platform_
             "parameters": {"token": "of-default"},
             "acceptance": {"overrides": {"token": "of-case"}, "refused": [{"token": "of-refused"}]},
             "api_auth_string": "user:pass-word",
+            "data_source": "https://reader:of%2Fsource@example.com/metrics",
+            "database_url": "postgresql://me:of-database@localhost/warehouse",
         }
     )
-    wanted = {"of-default", "of-case", "of-refused", "user:pass-word"}
-    assert secrecy.configured(settings, _schema()) == wanted
+    wanted = {"of-default", "of-case", "of-refused", "user:pass-word", "of%2Fsource", "of/source", "of-database"}
+    assert wanted <= secrecy.configured(settings, _schema())
+    told = secrecy.hidden(f"The data source {settings.data_source} does not answer.", frozenset(wanted))
+    assert told == f"The data source https://reader:{secrecy.MASK}@example.com/metrics does not answer."
 
 
 def test_a_secret_is_hidden_inside_sentences_and_nested_facts() -> None:

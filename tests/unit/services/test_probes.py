@@ -86,6 +86,18 @@ def test_path_query_accept_and_authorization_arrive_as_given(server: Callable[..
     assert f"\r\nAuthorization: {basic}\r\n" in head
 
 
+def test_a_password_in_the_address_is_sent_as_browsers_send_it(server: Callable[..., str]) -> None:
+    asked: list[bytes] = []
+
+    def talk(connection: socket.socket, request: bytes) -> None:
+        asked.append(request)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    get(server(talk).replace("http://", "http://me:top%2Fsecret@") + "/a", timeout=5)
+    expected = b"Authorization: Basic " + base64.b64encode(b"me:top/secret")
+    assert expected in asked[0].splitlines()
+
+
 @needs_ipv6
 def test_an_ipv6_address_can_be_asked(server: Callable[..., str]) -> None:
     assert get(server(_says(OK), host="::1"), timeout=5).text == "hello"
