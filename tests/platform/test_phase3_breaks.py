@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from blueprint.tasks.orphans import MESSAGE
 from tests.support.live_platform import Platform, taken
 
 
@@ -78,6 +79,18 @@ def test_22_a_run_that_no_worker_takes_and_one_that_crashed_do_not_pass(platform
         outcome = platform.call(22, origin=origin)
         assert outcome.failed_saying("ended Crashed, not Completed"), outcome
         platform.delete(f"/flow_runs/{run}")
+
+
+def test_22_a_run_that_we_took_for_lost_and_whose_process_completed_it_passes(platform: Platform, origin: str) -> None:
+    assert platform.call(21, origin=origin).status == "changed"
+    assert platform.call(22, origin=origin).passed
+    run = platform.run_of(21, origin)["id"]
+    for state in ({"type": "CRASHED", "name": "Crashed", "message": MESSAGE}, {"type": "COMPLETED"}):
+        platform.post(f"/flow_runs/{run}/set_state", {"state": state, "force": True})
+    assert platform.call(21, origin=origin).status == "ok"
+    outcome = platform.call(22, origin=origin)
+    assert outcome.passed, outcome
+    assert "Crashed" in outcome.summary  # it is told, all the same
 
 
 # --- 23 Trigger with parameter overrides, 24 with JSON parameters, 25 Verify multiple flow runs ----------------------
