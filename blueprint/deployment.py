@@ -1,20 +1,23 @@
 """The deployment as Python: what the flow is, what the deployment should be, and `flow.deploy` or `flow.serve`.
 
-It takes the place of prefect.yaml. Run as a module it is the process that serves the flow in `serve` mode.
+It takes the place of prefect.yaml. Run as a module it is the process that serves the flows in `serve` mode.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import io
+import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from blueprint import prefect_api
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from prefect.schedules import Schedule
 
 MADE_BY = "Made by Blueprint."
+_RUNS_SERVED = 5  # of a deployment at a time; Prefect's own limit for a process that serves one
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class FlowDefinition:
     """A flow as its code defines it."""
 
     name: str
+    function: str
     file: Path | None
     schema: Mapping[str, Any]
     tasks: Mapping[str, TaskExpectation]
@@ -42,6 +47,7 @@ class FlowDefinition:
 
 
 _loaded: dict[tuple[str, Path], Flow[..., Any]] = {}
+_folders: set[Path] = set()
 _loading = threading.Lock()  # loading changes sys.path and sys.modules
 
 
@@ -57,6 +63,35 @@ def _load(entrypoint: str, folder: Path) -> Flow[..., Any]:
         return _loaded[entrypoint, folder]
 
 
+def import_from(folder: Path, module: str) -> ModuleType:
+    """Import a module of the user's that lies beside a flow.
+
+    Raises:
+        BaseException: Whatever the module raises.
+    """
+    with _loading:
+        _prefer(folder)
+        return importlib.import_module(module)
+
+
+def _prefer(folder: Path) -> None:
+    """Have modules come from this folder; one of the same name from another flow's folder is forgotten.
+
+    Flows with a `helpers.py` each are programs of their own, and here they are loaded into one process.
+    """
+    if sys.path[0] != str(folder):
+        sys.path[:] = [str(folder), *(path for path in sys.path if path != str(folder))]
+    others = _folders - {folder}
+    _folders.add(folder)
+    for name, module in list(sys.modules.items()):
+        file = Path(getattr(module, "__file__", None) or "")
+        if "site-packages" in file.parts or not others & set(file.parents):
+            continue
+        own, package = folder / f"{name.partition('.')[0]}.py", folder / name.partition(".")[0]
+        if (own.is_file() and file != own) or (package.is_dir() and package not in file.parents and file != own):
+            del sys.modules[name]
+
+
 @contextlib.contextmanager
 def _told_of(entrypoint: str, full: str, file: Path | None, folder: Path) -> Iterator[None]:
     """Load user code in the block: whatever goes wrong there is one sentence."""
@@ -65,8 +100,7 @@ def _told_of(entrypoint: str, full: str, file: Path | None, folder: Path) -> Ite
     advice = "Correct the flow's file or the entrypoint in [tool.blueprint], then run again."
     if file is not None and not file.is_file():
         raise TaskFailed(f"The flow's file {file} does not exist.", what_to_do=advice)
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    _prefer(folder)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
@@ -137,6 +171,7 @@ def flow_definition(settings: Settings, root: Path) -> FlowDefinition:
     tasks = [value for value in flow.fn.__globals__.values() if isinstance(value, Task)]
     return FlowDefinition(
         name=flow.name,
+        function=getattr(flow.fn, "__qualname__", flow.fn.__name__),
         file=Path(flow.fn.__code__.co_filename),
         schema=flow.parameters.model_dump(mode="json"),
         tasks={
@@ -247,6 +282,11 @@ def _without_empty(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in schema.items() if value not in ([], {}, None)}
 
 
+def _served_entrypoint(flow: FlowDefinition, root: Path) -> str:
+    """What the serving process, whose folder is `root`, registers: Prefect names a served flow by its file."""
+    return f"{os.path.relpath(flow.file or '', root)}:{flow.function}"
+
+
 def wanted(settings: Settings, root: Path) -> Wanted:
     """Describe the deployment that is to be made."""
     flow = flow_definition(settings, root)
@@ -261,7 +301,7 @@ def wanted(settings: Settings, root: Path) -> Wanted:
     return Wanted(
         flow_name=flow.name,
         name=settings.deployment,
-        entrypoint=settings.entrypoint,
+        entrypoint=_served_entrypoint(flow, root) if settings.serves else settings.entrypoint,
         folder=str(folder_of(settings, root)),
         pool=None if settings.serves else settings.pool,
         parameters=settings.parameters,
@@ -326,24 +366,35 @@ def deploy(settings: Settings, root: Path) -> str:
         ) from error
 
 
-def serve(settings: Settings, root: Path) -> None:
-    """Serve the flow in this process until it is told to stop; its schedule stays active without it."""
+def serve(each: Sequence[Settings], root: Path) -> None:
+    """Serve the flows in this process until it is told to stop; their schedules stay active without it."""
+    import prefect
+
+    flows = [_load(settings.entrypoint, folder_of(settings, root)) for settings in each]
+    terms = [_served(settings, root) for settings in each]
+    how: dict[str, Any] = {"pause_on_shutdown": False, "print_starting_message": True, "webserver": True}
+    if len(each) == 1:
+        flows[0].serve(global_limit=each[0].concurrency_limit, **terms[0], **how)
+        return
+    made: list[Any] = [
+        flow.to_deployment(concurrency_limit=settings.concurrency_limit, **of_flow)
+        for flow, settings, of_flow in zip(flows, each, terms, strict=True)
+    ]
+    prefect.serve(*made, limit=_RUNS_SERVED * len(each), **how)
+
+
+def _served(settings: Settings, root: Path) -> dict[str, Any]:
     target = wanted(settings, root)
-    flow = _load(settings.entrypoint, folder_of(settings, root))
-    flow.serve(
-        name=target.name,
-        schedule=_schedule(settings),
-        global_limit=settings.concurrency_limit,
-        parameters=dict(settings.parameters),
-        tags=list(settings.tags),
-        version=target.version,
-        description=MADE_BY,
-        enforce_parameter_schema=True,
-        pause_on_shutdown=False,
-        print_starting_message=True,
-        webserver=True,
-    )
+    return {
+        "name": target.name,
+        "schedule": _schedule(settings),
+        "parameters": dict(settings.parameters),
+        "tags": list(settings.tags),
+        "version": target.version,
+        "description": MADE_BY,
+        "enforce_parameter_schema": True,
+    }
 
 
 if __name__ == "__main__":
-    serve(Settings.model_validate_json(os.environ[SETTINGS_VARIABLE]), Path.cwd())
+    serve([Settings.model_validate(one) for one in json.loads(os.environ[SETTINGS_VARIABLE])], Path.cwd())

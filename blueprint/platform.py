@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -83,13 +84,15 @@ def worker(settings: Settings, workspace: Workspace) -> Service:
 
 
 def runner(settings: Settings, workspace: Workspace) -> Service:
-    """The process that serves the flow in `serve` mode, in place of pool and worker."""
-    public = settings.model_copy(update=dict.fromkeys(SECRETS))
+    """The process that serves the flows in `serve` mode, in place of pool and worker."""
+    # Without the password an address that is open to others would be refused, and this process has no use for it.
+    public = {**dict.fromkeys(SECRETS), "host": "127.0.0.1"}
+    each = [one.model_copy(update=public).model_dump(mode="json") for one in settings.each()]
     return Service(
         name=RUNNER,
         title="Serving process",
         argv=(sys.executable, "-m", "blueprint.deployment"),
-        env=prefect_env.for_worker(settings, workspace) | {SETTINGS_VARIABLE: public.model_dump_json()},
+        env=prefect_env.for_worker(settings, workspace) | {SETTINGS_VARIABLE: json.dumps(each)},
         inherit=prefect_env.without_prefect(os.environ),
         cwd=workspace.root,
         log=workspace.logs / "worker.log",

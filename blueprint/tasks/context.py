@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -111,11 +109,9 @@ class Context:
 
     def _check(self, name: str) -> Callable[[str, dict[str, Any]], Any]:
         module, _, function = name.partition(":")
-        folder = str(deployment.folder_of(self.settings, self.workspace.root))
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
+        folder = deployment.folder_of(self.settings, self.workspace.root)
         try:
-            found = getattr(importlib.import_module(module), function)
+            found = getattr(deployment.import_from(folder, module), function)
             if not callable(found):
                 raise TypeError(f"{function} is not a function")
         except Exception as error:  # the user's own module may raise anything at import

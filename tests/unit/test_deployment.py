@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from blueprint import deployment
+from blueprint import deployment, platform
 from blueprint.facts import Deployment, Schedule
 from blueprint.settings import Settings
 from blueprint.task import TaskFailed
+from blueprint.workspace import Workspace
 
 FLOW = """
 from typing import Annotated
@@ -172,3 +174,50 @@ def test_a_deployment_that_was_changed_behind_our_back_is_told_apart(
     found = target.differences(as_deployed(target, **other))
     assert len(found) == 1
     assert found[0].startswith(says)
+
+
+def test_a_served_flow_is_known_by_its_file_wherever_it_is_run_from(root: Path) -> None:
+    """As Prefect registers it: else task 15 would wait in vain for a flow with a `source`, or named by its module."""
+    (root / "work" / "pkg").mkdir(parents=True)
+    (root / "work" / "pkg" / "__init__.py").touch()
+    (root / "work" / "pkg" / "flows.py").write_text(FLOW)
+    for entrypoint in ("pkg/flows.py:mine", "pkg.flows.mine"):
+        settings = Settings.model_validate({"entrypoint": entrypoint, "source": "work", "deploy_with": "serve"})
+        assert deployment.wanted(settings, root).entrypoint == "work/pkg/flows.py:mine"
+        deployed = Settings.model_validate({"entrypoint": entrypoint, "source": "work"})
+        assert deployment.wanted(deployed, root).entrypoint == entrypoint
+
+
+def test_a_serving_process_is_told_of_every_deployment_and_of_no_secret(root: Path) -> None:
+    (root / "requirements.lock").touch()
+    settings = Settings.model_validate(
+        {
+            "deploy_with": "serve",
+            "host": "0.0.0.0",
+            "api_auth_string": "user:planted",
+            "deployments": [{"deployment": "a"}, {"deployment": "b", "entrypoint": "b.py:c"}],
+        }
+    )
+    text = platform.runner(settings, Workspace(root)).env[platform.SETTINGS_VARIABLE]
+    assert "planted" not in text
+    read = [Settings.model_validate(one) for one in json.loads(text)]
+    assert [(one.deployment, one.entrypoint, one.data_source) for one in read] == [
+        ("a", settings.entrypoint, "bundled"),
+        ("b", "b.py:c", None),
+    ]
+
+
+def test_flows_in_two_folders_each_have_the_helpers_that_lie_beside_them(root: Path) -> None:
+    code = "from prefect import flow\nfrom helpers import NAME\n\n@flow(name=NAME)\ndef mine(): ...\n"
+    for folder in ("one", "two"):
+        (root / folder).mkdir()
+        (root / folder / "flow.py").write_text(code)
+        (root / folder / "helpers.py").write_text(f"NAME = {folder!r}\n")
+        (root / folder / "my_checks.py").write_text("import helpers\n")
+    settings = {
+        name: Settings.model_validate({"entrypoint": "flow.py:mine", "source": name}) for name in ("one", "two")
+    }
+    found = {name: deployment.flow_definition(one, root).name for name, one in settings.items()}
+    assert found == {"one": "one", "two": "two"}
+    for folder in ("one", "two", "one"):
+        assert folder == deployment.import_from(root / folder, "my_checks").helpers.NAME
