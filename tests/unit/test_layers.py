@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import sysconfig
 import tomllib
 from pathlib import Path
@@ -167,9 +166,19 @@ def test_no_module_is_forgotten_where_the_pipeline_may_not_look() -> None:
     assert {f"blueprint.{path.stem}" for path in parts} - {"blueprint.__init__", "blueprint.pipeline"} == forbidden
 
 
+_AS_AN_OLD_PYTHON = """
+import sys
+sys.version_info = (3, 9, 18, "final", 0)
+source = open(sys.argv[1]).read()
+exec(compile(source, sys.argv[1], "exec"), {"__name__": "__main__", "__file__": sys.argv[1]})
+"""
+
+
 def test_an_old_python_is_told_so_in_one_sentence() -> None:
     """The door must be readable for an old Python: it is compiled with the grammar of 3.7."""
     import ast
 
     ast.parse((ROOT / "run_blueprint.py").read_text(), feature_version=(3, 7))
-    assert sys.version_info >= (3, 11)
+    answer = ran(*BARE, "-c", _AS_AN_OLD_PYTHON, ROOT / "run_blueprint.py", cwd=ROOT)
+    assert (answer.returncode, answer.stdout) == (4, "")
+    assert answer.stderr == "Blueprint needs Python 3.11 or newer, and this is 3.9. Run it with a newer one.\n"
