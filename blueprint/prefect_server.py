@@ -25,7 +25,8 @@ class ClosingCursor(sqlite3.Cursor):
 
     def execute(self, sql: str, parameters: Any = (), /) -> ClosingCursor:
         """As `sqlite3.Cursor.execute`; closes the cursor on an error."""
-        return self._or_close(lambda: super(ClosingCursor, self).execute(sql, parameters))
+        statement = "BEGIN IMMEDIATE" if sql == "BEGIN DEFERRED" else sql
+        return self._or_close(lambda: super(ClosingCursor, self).execute(statement, parameters))
 
     def executemany(self, sql: str, parameters: Any, /) -> ClosingCursor:
         """As `sqlite3.Cursor.executemany`; closes the cursor on an error."""
