@@ -11,6 +11,7 @@ import importlib
 import io
 import json
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 MADE_BY = "Made by Blueprint."
 _RUNS_SERVED = 5  # of a deployment at a time; Prefect's own limit for a process that serves one
+_ENGINE = Path(__file__).parent / "worker" / "engine.py"
 
 
 @dataclass(frozen=True)
@@ -233,6 +235,7 @@ class Wanted:
     version: str
     schedule: Mapping[str, Any] | None
     concurrency_limit: int | None
+    job_variables: Mapping[str, Any]
 
     def differences(self, found: Deployment) -> list[str]:
         """What is other on the server, a text for each."""
@@ -252,6 +255,7 @@ class Wanted:
             ("enforces its schema", True, found.enforces_schema),
             ("paused", False, found.paused),
             ("concurrency limit", self.concurrency_limit, found.concurrency_limit),
+            ("job variables", dict(self.job_variables), dict(found.job_variables)),
             ("number of active schedules", 1 if self.schedule else 0, len(schedules)),
         ]
         if self.pool:
@@ -310,7 +314,13 @@ def wanted(settings: Settings, root: Path) -> Wanted:
         version=hashlib.sha256(content).hexdigest()[:12],
         schedule=schedule,
         concurrency_limit=settings.concurrency_limit,
+        job_variables={} if settings.serves else _job_variables(folder_of(settings, root)),
     )
+
+
+def _job_variables(folder: Path) -> dict[str, str]:
+    """What the pool's worker starts a run with; Prefect's own way imports Prefect twice for each run."""
+    return {"command": shlex.join((sys.executable, "-I", "-S", str(_ENGINE))), "working_dir": str(folder)}
 
 
 def _schedule(settings: Settings) -> Schedule | None:
@@ -347,6 +357,7 @@ def deploy(settings: Settings, root: Path) -> str:
                 schedule=_schedule(settings),
                 paused=False,
                 concurrency_limit=settings.concurrency_limit,
+                job_variables=dict(target.job_variables),
                 parameters=dict(settings.parameters),
                 tags=list(settings.tags),
                 version=target.version,

@@ -58,6 +58,7 @@ class Deployment:
     paused: bool
     status: str
     concurrency_limit: int | None
+    job_variables: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

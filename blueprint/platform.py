@@ -69,7 +69,7 @@ def worker(settings: Settings, workspace: Workspace) -> Service:
         name=WORKER,
         title="Prefect worker",
         argv=(
-            *(sys.executable, "-m", "prefect", "worker", "start", "--type", "process", "--with-healthcheck"),
+            *(sys.executable, "-m", "blueprint.worker", "worker", "start", "--type", "process", "--with-healthcheck"),
             *("--pool", settings.pool, "--name", worker_name(workspace)),
         ),
         env=prefect_env.for_worker(settings, workspace),

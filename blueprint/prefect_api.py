@@ -41,11 +41,6 @@ def _client() -> SyncPrefectClient:
     return get_client(sync_client=True)
 
 
-def warm_up() -> None:
-    """Import Prefect's client, which takes about a second of CPU: done while something else is waited for."""
-    _client()
-
-
 T = TypeVar("T")
 
 
@@ -191,6 +186,7 @@ def _deployment(found: Any) -> Deployment:
         paused=bool(found.paused),
         status=str(getattr(found.status, "value", found.status)),
         concurrency_limit=limit,
+        job_variables=found.job_variables or {},
     )
 
 
