@@ -20,6 +20,7 @@ from blueprint.executor import TaskFunction
 from blueprint.files import write_whole
 from blueprint.interruption import Interruption
 from blueprint.options import Options
+from blueprint.plan import Mode
 from blueprint.session import Session, begin, remembered, take_over
 from blueprint.workspace import Workspace
 
@@ -152,6 +153,7 @@ def _run_platform_tasks(session: Session, settings: Settings) -> None:
         services=ServiceManager(workspace.services, workspace.identity(), started),
         origin=session.origin,
         document=functools.partial(_write_document, session),
+        with_worker=session.plan.mode_of(13) is not Mode.NOT_NEEDED,
     )
     session.execution.jobs = settings.jobs
     session.execution.extra_seconds = extra_seconds(settings)

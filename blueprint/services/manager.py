@@ -19,7 +19,7 @@ from blueprint.services.claims import port_held
 from blueprint.services.ending import end_family
 from blueprint.services.finding import NOT_RUNNING, STOPPED, Found, find, find_without_record
 from blueprint.services.identity import ProcessIdentity
-from blueprint.services.launching import launch
+from blueprint.services.launching import Launched, launch
 from blueprint.services.marks import Mark, kin, mark_of, marked
 from blueprint.services.ports import holder, is_free
 from blueprint.services.probes import NotReady
@@ -53,6 +53,7 @@ class ServiceManager:
         self._workspace = self.workspace = workspace_id
         self._on_started = on_started
         self._settled: set[str] = set()  # what this manager has seen up
+        self._begun: dict[str, tuple[Launched, str]] = {}  # what it has started and not waited for, and why
         self._locks: dict[str, threading.Lock] = {}
         self._locks_lock = threading.Lock()
 
@@ -86,6 +87,31 @@ class ServiceManager:
 
     # --- making it so ------------------------------------------------------------------------------------------------
 
+    def begin(self, service: Service, handle: Handle) -> None:
+        """Start a service that is not running, without waiting: `ensure` does that later, and says what is wrong.
+
+        Nothing is done if something of it runs, or somebody holds its port.
+
+        Raises:
+            TaskFailed: Its program cannot be started.
+            EnvironmentRefused: Its log or its record cannot be written.
+            TaskStopped: The execution was interrupted.
+        """
+        mark = self._mark(service.name)
+        with self._alone_with(service.name, handle):
+            found = self._find(service.name)
+            if found.leader is not None or kin(mark, {found.identity} if found.identity else ()):
+                return
+            if service.port is not None and not is_free(service.host, service.port):
+                return
+            self._begun[service.name] = (self._launch(service, found.why_not), found.why_not)
+
+    def stop_begun(self) -> None:
+        """Stop what was begun and is not waited for by anyone: what it is to work with does not come."""
+        for name in list(self._begun):
+            with contextlib.suppress(TaskFailed, TaskStopped, BlueprintError):  # the first error is the one to tell
+                self.stop(name, within(10), _FAILED_START_GRACE_SECONDS)
+
     def ensure(self, service: Service, handle: Handle) -> Started:
         """See that the service runs as configured and answers: adopt it, or end what is left of it and start it.
 
@@ -100,6 +126,12 @@ class ServiceManager:
         fingerprint = service.fingerprint(self._workspace)
         with self._alone_with(service.name, handle):
             found = self._find(service.name)
+            if service.name in self._begun:
+                started, why = self._begun.pop(service.name)
+                record = found.record
+                if record is not None and record.fingerprint == fingerprint and record.identity == started.identity:
+                    self._wait(service, started, handle)
+                    return Started(started.identity, changed=True, why=why)
             how_found = ""
             if found.record is None:
                 found, how_found = self._recover(service, found, fingerprint)
@@ -115,9 +147,9 @@ class ServiceManager:
             if left.seen and found.leader is None:
                 why += f"; what was left of it was ended: {', '.join(map(str, left.seen))}"
             self._free_the_port(service, handle)
-            started = self._start(service, fingerprint, why, handle)
-            self._settled.add(service.name)
-            return started
+            started = self._launch(service, why)
+            self._wait(service, started, handle)
+            return Started(started.identity, changed=True, why=why)
 
     def stop(self, name: str, handle: Handle, grace: float = _GRACE_SECONDS) -> str | None:
         """End the service with everything that it started; gives a sentence, or None if nothing of it was running.
@@ -133,6 +165,7 @@ class ServiceManager:
         """
         with self._alone_with(name, handle):
             self._settled.discard(name)
+            self._begun.pop(name, None)
             found = self._find(name)
             ended = end_family(self._mark(name), found.identity, handle, grace)
             records.remove(self._folder, name)
@@ -235,23 +268,34 @@ class ServiceManager:
         elif not is_free(service.host, service.port):
             raise port_held(service, found)
 
-    def _start(self, service: Service, fingerprint: str, why: str, handle: Handle) -> Started:
-        from blueprint.services.readiness import wait_until_ready
-
-        mark = self._mark(service.name)
-        started = launch(service, mark, fingerprint)
-        try:
-            record = self._new_record(service, started.identity, fingerprint)
-            records.write(self._folder, record)
+    def _launch(self, service: Service, why: str) -> Launched:
+        fingerprint = service.fingerprint(self._workspace)
+        started = launch(service, self._mark(service.name), fingerprint)
+        with self._ended_if_it_fails(service, started):
+            records.write(self._folder, self._new_record(service, started.identity, fingerprint))
             facts = {"pid": started.identity.pid, "port": service.port, "log": str(service.log), "why": why}
             self._on_started(service.name, facts)
-            wait_until_ready(service, mark, started, handle, handle.remaining())
+        return started
+
+    def _wait(self, service: Service, started: Launched, handle: Handle) -> None:
+        from blueprint.services.readiness import wait_until_ready
+
+        with self._ended_if_it_fails(service, started):
+            wait_until_ready(service, self._mark(service.name), started, handle, handle.remaining())
+            record = self.record(service.name)
+            if record is None:
+                raise TaskFailed(f"The record of {service.title} (pid {started.identity.pid}) was removed meanwhile.")
             records.write(self._folder, replace(record, ready=True))
+        self._settled.add(service.name)
+
+    @contextlib.contextmanager
+    def _ended_if_it_fails(self, service: Service, started: Launched) -> Iterator[None]:
+        try:
+            yield
         except TaskStopped:
             raise  # interrupted: services are left as they are
         except Exception:
             with contextlib.suppress(TaskFailed, TaskStopped, BlueprintError):  # the first error is the one to tell
-                end_family(mark, started.identity, within(10), _FAILED_START_GRACE_SECONDS)
+                end_family(self._mark(service.name), started.identity, within(10), _FAILED_START_GRACE_SECONDS)
                 records.remove(self._folder, service.name)
             raise
-        return Started(started.identity, changed=True, why=why)

@@ -28,6 +28,7 @@ class Context:
         services: Starts, adopts and stops server, worker and data source.
         origin: The id of the execution that this one goes on from, or its own: marks the flow runs that belong to it.
         document: Where task 28 writes what happened.
+        with_worker: Whether the plan starts the worker: it can be begun while the server is still starting.
     """
 
     settings: Settings
@@ -35,6 +36,7 @@ class Context:
     services: ServiceManager
     origin: str
     document: Callable[[str], str]
+    with_worker: bool = False
 
     def flow(self) -> FlowDefinition:
         """The configured flow, loaded once."""

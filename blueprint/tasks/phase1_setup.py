@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from blueprint import child, deployment, platform, prefect_api, prefect_env
+from blueprint.errors import EnvironmentRefused
 from blueprint.facts import Run
 from blueprint.files import write_whole
 from blueprint.local_run import STATE_MARK
@@ -201,8 +202,14 @@ def _data_source(ctx: Context, handle: Handle) -> tuple[str, bool, str]:
 
 def start_server(ctx: Context, handle: Handle) -> Evidence:
     """Task 8: the server is ready, of the right version, and the port's listener is the process we started."""
-    started = ctx.services.ensure(platform.server(ctx.settings, ctx.workspace), handle)
-    facts = prove_server(ctx)
+    if ctx.with_worker and not ctx.settings.serves:
+        ctx.services.begin(platform.worker(ctx.settings, ctx.workspace), handle)
+    try:
+        started = ctx.services.ensure(platform.server(ctx.settings, ctx.workspace), handle)
+        facts = prove_server(ctx)
+    except (TaskFailed, EnvironmentRefused):
+        ctx.services.stop_begun()
+        raise
     if facts["pid"] != started.identity.pid:
         facts["started_pid"] = started.identity.pid
     return Evidence(
