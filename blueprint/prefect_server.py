@@ -1,6 +1,11 @@
-"""Starts Prefect's server so that SQLite's waiting for a lock cannot stop its event loop.
+"""Starts Prefect's server so that SQLite's waiting for a lock neither fails its requests nor stops its event loop.
 
-`python -m blueprint.prefect_server server start` is `python -m prefect server start` with that one mend.
+`python -m blueprint.prefect_server server start` is `python -m prefect server start` with these two mends.
+
+Prefect opens its transactions as readers (`BEGIN DEFERRED`). One that has read and then writes, while another has
+written, is refused by SQLite at once and answered 503; Prefect's clients then sleep for 2, 4, 8, … seconds, and give
+up after five times: under load a run was seen to take a minute longer, and may crash. So they are opened as writers
+(`BEGIN IMMEDIATE`), which wait for their turn. Prefect's requests that only read open no transaction.
 
 Python 3.11 keeps the statement of a cursor whose `execute` failed until the cursor is freed, and SQLAlchemy's aiosqlite
 dialect leaves that cursor to the garbage collector, which runs in the event loop's thread. To free it there takes the

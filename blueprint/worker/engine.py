@@ -52,13 +52,12 @@ def _forked() -> socket.socket | None:
         connection.connect(f"\0{address}")
         if not peer_is_ours(connection):
             return None
-        socket.send_fds(connection, [LENGTH.pack(len(request))], [0, 1, 2])
-        connection.sendall(request)
+        connection.sendall(LENGTH.pack(len(request)) + request)
         if connection.recv(1) != READY:
             return None
         for number in PASSED_ON:
             signal.signal(number, lambda number, _frame: _pass_on(connection, number, _frame))
-        connection.sendall(GO)  # nothing was started before this; after it there is no second try
+        socket.send_fds(connection, [GO], [0, 1, 2])  # nothing was started before; after it there is no second try
     except OSError:
         return None
     connection.settimeout(None)

@@ -155,7 +155,7 @@ class _Server:
         try:
             connection.settimeout(_HANDSHAKE_SECONDS)
             request = self._agree(connection)
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # whatever was sent is no request
             request = None
         if request is None:
             connection.close()
@@ -177,24 +177,20 @@ class _Server:
         """Read a request and see that it is still wanted; None if it cannot be met here."""
         if not peer_is_ours(connection):
             return None
-        head, streams, _, _ = socket.recv_fds(connection, LENGTH.size, 3)
-        request = None
-        try:
-            (length,) = LENGTH.unpack(head)
-            asked = json.loads(_exactly(connection, min(length, _MOST_BYTES)))
-            given = {name: value for name, value in asked["environment"].items() if name.startswith(_READ_AT_START)}
-            if given != self._own or len(streams) != 3:
-                connection.sendall(REFUSED)
-                return None
-            connection.sendall(READY)
-            if connection.recv(1) == GO:
-                connection.settimeout(None)
-                request = Request(asked["environment"], asked["folder"], tuple(streams), connection)
-        finally:
-            if request is None:
-                for stream in streams:
-                    os.close(stream)
-        return request
+        (length,) = LENGTH.unpack(_exactly(connection, LENGTH.size))
+        asked = json.loads(_exactly(connection, min(length, _MOST_BYTES)))
+        environment, folder = asked["environment"], asked["folder"]
+        if {name: value for name, value in environment.items() if name.startswith(_READ_AT_START)} != self._own:
+            connection.sendall(REFUSED)
+            return None
+        connection.sendall(READY)
+        answer, streams, _, _ = socket.recv_fds(connection, len(GO), 3)
+        if answer == GO and len(streams) == 3:
+            connection.settimeout(None)
+            return Request(environment, folder, tuple(streams), connection)
+        for stream in streams:
+            os.close(stream)
+        return None
 
     def _in_the_fork(self, parent: int) -> None:
         """Let go of all that is the server's, and never outlive it: nobody could say how the run ended."""

@@ -77,3 +77,27 @@ def test_every_sqlite_connection_of_sqlalchemy_closes_its_failed_cursors(tmp_pat
         cursor.execute("SELECT * FROM nowhere")
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         cursor.fetchall()
+
+
+def test_who_means_to_write_waits_for_its_turn_instead_of_failing_halfway(tmp_path: Path) -> None:
+    first, second = connect(tmp_path / "server.db"), connect(tmp_path / "server.db")
+    first.execute("CREATE TABLE runs (state)")
+    first.cursor().execute("BEGIN DEFERRED")
+    first.execute("SELECT * FROM runs").fetchall()
+    written: list[int] = []
+
+    def write() -> None:
+        second.cursor().execute("BEGIN DEFERRED")
+        second.execute("SELECT * FROM runs").fetchall()
+        second.execute("INSERT INTO runs VALUES (2)")
+        second.commit()
+        written.append(2)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    time.sleep(0.2)
+    assert not written
+    first.execute("INSERT INTO runs VALUES (1)")
+    first.commit()
+    thread.join()
+    assert first.execute("SELECT count(*) FROM runs").fetchone() == (2,)
