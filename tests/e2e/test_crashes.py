@@ -79,7 +79,7 @@ def kill_behind_a_task(checkout: Checkout, running: Running, wanted: set[int]) -
     """Kill the executor as soon as one of these tasks has finished; None if it ended without one."""
     seen: set[tuple[str, int]] = set()
     while running.process.poll() is None:
-        time.sleep(0.001)
+        time.sleep(0.002)
         for record in checkout.records_of(running):
             if record["kind"] == "task finished" and (record["execution"], record["task"]) not in seen:
                 seen.add((record["execution"], record["task"]))

@@ -60,12 +60,16 @@ class Running:
         process: The executor; its pid stays the same when the execution changes its Python.
         terminal: The file that its terminal is.
         journal_bytes: How long the journal was when it began.
+        read_bytes: How long it was when it was last read, and
+        records: what of it is this execution's.
     """
 
     process: subprocess.Popen[bytes]
     terminal: Path
     journal_bytes: int = 0
     began: float = field(default_factory=time.monotonic)
+    read_bytes: int = 0
+    records: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def pid(self) -> int:
@@ -181,8 +185,12 @@ class Checkout:
 
     def records_of(self, running: Running) -> list[dict[str, Any]]:
         """What the execution at work has written so far; cheap enough to ask all the time."""
-        found = self._tail(running)
-        return [record for record in found if record.get("execution") == found[0]["execution"]] if found else []
+        size = self.workspace.journal.stat().st_size if self.workspace.journal.exists() else 0
+        if size != running.read_bytes:
+            found = self._tail(running)
+            running.records = [record for record in found if record.get("execution") == found[0]["execution"]]
+            running.read_bytes = size
+        return running.records
 
     def _tail(self, running: Running) -> list[dict[str, Any]]:
         with contextlib.suppress(FileNotFoundError), self.workspace.journal.open("rb") as file:
