@@ -95,6 +95,22 @@ def dependency_conflicts() -> list[str]:
 def configure_api_url(ctx: Context, handle: Handle) -> Evidence:
     """Task 6: a fresh process in the project folder resolves the platform's URL, with a Prefect home of its own."""
     changed = _write_configuration(ctx.settings, ctx.workspace)
+    _begin_services(ctx, handle)
+    try:
+        return _as_a_fresh_process_has_it(ctx, handle, changed)
+    except TaskFailed:
+        ctx.services.stop_begun()
+        raise
+
+
+def _begin_services(ctx: Context, handle: Handle) -> None:
+    """Have server and worker import Prefect while this and other tasks still prove; 8 and 13 wait until they are up."""
+    ctx.services.begin(platform.server(ctx.settings, ctx.workspace), handle)
+    if ctx.with_worker and not ctx.settings.serves:
+        ctx.services.begin(platform.worker(ctx.settings, ctx.workspace), handle)
+
+
+def _as_a_fresh_process_has_it(ctx: Context, handle: Handle, changed: list[str]) -> Evidence:
     handle.waiting("a fresh process to read Prefect's settings")
     env = prefect_env.without_prefect(os.environ)
     finished = child.run([sys.executable, "-c", _RESOLVE], handle, env=env, cwd=ctx.workspace.root)
@@ -202,8 +218,6 @@ def _data_source(ctx: Context, handle: Handle) -> tuple[str, bool, str]:
 
 def start_server(ctx: Context, handle: Handle) -> Evidence:
     """Task 8: the server is ready, of the right version, and the port's listener is the process we started."""
-    if ctx.with_worker and not ctx.settings.serves:
-        ctx.services.begin(platform.worker(ctx.settings, ctx.workspace), handle)
     try:
         started = ctx.services.ensure(platform.server(ctx.settings, ctx.workspace), handle)
         facts = prove_server(ctx)
