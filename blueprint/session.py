@@ -6,6 +6,7 @@ Standard library only.
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import time
 from collections.abc import Iterable
@@ -87,7 +88,13 @@ class Session:
             code = int(ExitCode.BUG) if bug else self.interruption.exit_code
         self.lines.flush()
         status = "interrupted" if interrupted else "passed" if ending.passed and not error else "failed"
-        fields: dict[str, Any] = {"counts": ending.counts, "seconds": round(ending.seconds, 3)}
+        used = resource.getrusage(resource.RUSAGE_SELF)  # of this process; an exec does not begin it anew
+        fields: dict[str, Any] = {
+            "counts": ending.counts,
+            "seconds": round(ending.seconds, 3),
+            "cpu_seconds": round(used.ru_utime + used.ru_stime, 2),
+            "peak_memory_mb": round(used.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)),
+        }
         if error:
             fields["error"] = f"{type(error).__name__}: {error}" if bug else str(error)
         try:
