@@ -26,7 +26,8 @@ def timeline(record: ExecutionRecord) -> Iterator[str]:
         left, width = int(scale * (begin - start)), max(1, round(scale * (finish - begin)))
         bar = " " * left + "█" * width
         mark = "*" if number in chain else " "
-        yield f"{number:>3}{mark} {begin - start:6.1f} {finish - start:6.1f}  {bar:<{WIDTH + 2}}{BY_NUMBER[number].title}"
+        title = BY_NUMBER[number].title
+        yield f"{number:>3}{mark} {begin - start:6.1f} {finish - start:6.1f}  {bar:<{WIDTH + 2}}{title}"
 
 
 def critical_path(spans: Mapping[int, tuple[float, ...]]) -> set[int]:
