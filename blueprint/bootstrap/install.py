@@ -36,8 +36,12 @@ class _Account:
     fallbacks: list[str] = field(default_factory=list)
 
 
-def installation_problem(workspace: Workspace, *, lock: str = LOCK, extra: Sequence[str] = ()) -> str | None:
+def installation_problem(
+    workspace: Workspace, *, lock: str = LOCK, extra: Sequence[str] = (), files: bool = True
+) -> str | None:
     """How the environment differs from the lock, None if it equals it. Starts nothing and changes nothing (0.15 s).
+
+    Without `files` only names and versions are compared (0.01 s).
 
     Raises:
         EnvironmentRefused: The lock cannot be read.
@@ -47,7 +51,7 @@ def installation_problem(workspace: Workspace, *, lock: str = LOCK, extra: Seque
     if problem:
         return problem
     site = site_packages(workspace.venv)
-    difference = compare(select(read_lock(workspace.root / lock)), site)
+    difference = compare(select(read_lock(workspace.root / lock)), site, files=files)
     if difference.packages or not extra:
         return str(difference) or None
     left = extras.unmet(extra, site)

@@ -80,11 +80,16 @@ def scan(site: Path) -> Mapping[str, list[Distribution]]:
     return found
 
 
-def compare(pins: Iterable[Pin], site: Path) -> Difference:
+def compare(pins: Iterable[Pin], site: Path, *, files: bool = True) -> Difference:
     """Compare what is installed with the pins, file by file against each package's own RECORD.
 
     Every file is looked up with its size (about 8,000 in 0.05 s); contents are not read again: the hashes were
     checked when the packages came.
+
+    Args:
+        pins: What should be installed.
+        site: The environment's site-packages.
+        files: Whether to look at the files; without, only names and versions are compared, in a tenth of the time.
     """
     installed = scan(site)
     missing, wrong, damaged, doubled = [], [], [], []
@@ -99,7 +104,7 @@ def compare(pins: Iterable[Pin], site: Path) -> Difference:
             wrong += [(each, pin) for each in candidates]
             continue
         doubled += [each for each in candidates if each is not fitting]
-        problem, sources = _files_of(fitting, site)
+        problem, sources = _files_of(fitting, site) if files else ("", [])
         if problem:
             damaged.append((fitting, problem))
         else:

@@ -41,10 +41,10 @@ def _nothing_found(workspace: Workspace) -> dict[int, str]:
 def _found(options: Options, workspace: Workspace) -> dict[int, str]:
     """What can be seen of each task's effect: there (`would skip`), not there, or only to be proven by running it."""
     found = {2: "would skip (it is healthy)"}
-    problem = bootstrap.installation_problem(workspace)
+    problem = bootstrap.installation_problem(workspace, files=False)
     if problem:
         return dict.fromkeys(range(5, 31), "unknown") | found | {4: f"would run ({problem})"}
-    found[4] = "would skip (it equals the lock)"
+    found[4] = "would skip if all files are whole (packages and versions are the lock's)"
 
     from blueprint import configuration, health, prefect_env
 
