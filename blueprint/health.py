@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from blueprint.services import claims, probes
 from blueprint.services.manager import ServiceManager
 from blueprint.services.marks import Mark
 from blueprint.services.probes import NotReady
-from blueprint.settings import Settings
+from blueprint.settings import Settings, told_apart
 from blueprint.workspace import Workspace
 
+DEPLOYMENT = "deployment"
 _SECONDS = 2.0
+_MOST_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -28,15 +31,17 @@ class Check:
 
 
 def look(settings: Settings, workspace: Workspace) -> list[Check]:
-    """Server, worker (or serving process), UI and deployment; within a few seconds whatever hangs."""
+    """Server, worker (or serving process), UI and each deployment; within a few seconds whatever hangs."""
     seen = _Platform(settings, workspace, ServiceManager(workspace.services, workspace.identity()))
     checks: dict[str, Callable[[], str]] = {
         "server": seen.server,
         "serving process" if settings.serves else "worker": seen.runner if settings.serves else seen.worker,
         "UI": seen.ui,
-        "deployment": seen.deployment,
     }
-    with ThreadPoolExecutor(len(checks)) as pool:
+    each = settings.each()
+    for name, one in zip(told_apart(each), each, strict=True):
+        checks[f"{DEPLOYMENT} {name}" if len(each) > 1 else DEPLOYMENT] = functools.partial(seen.deployment, one)
+    with ThreadPoolExecutor(min(len(checks), _MOST_AT_ONCE)) as pool:
         return list(pool.map(_check, checks, checks.values()))
 
 
@@ -106,11 +111,19 @@ class _Platform:
             raise NotReady(f"the UI is told to call {told}, not {self.settings.api_url}")
         return f"served at {self.settings.server_url}"
 
-    def deployment(self) -> str:
-        query = {"deployments": {"name": {"any_": [self.settings.deployment]}}}
-        found = self._get(f"{self.settings.api_url}/deployments/filter", query=query).json()
+    def deployment(self, settings: Settings) -> str:
+        name = settings.deployment
+        query = {"deployments": {"name": {"any_": [name]}}}
+        found = self._get(f"{settings.api_url}/deployments/filter", query=query).json()
+        if sum(one.deployment == name for one in self.settings.each()) > 1:  # of several flows: the entrypoint tells
+            found = [one for one in found if _function(one["entrypoint"]) == _function(settings.entrypoint)]
         if not found:
-            raise NotReady(f"the server has none named {self.settings.deployment}")
+            raise NotReady(f"the server has none named {name}")
         if found[0]["status"] != "READY":
-            raise NotReady(f"{self.settings.deployment} is {found[0]['status']}")
-        return f"{self.settings.deployment} is ready"
+            raise NotReady(f"{name} is {found[0]['status']}")
+        return f"{name} is ready"
+
+
+def _function(entrypoint: str | None) -> str:
+    """A served flow is registered by its file, whatever the settings name it by; the function stays the same."""
+    return (entrypoint or "").replace(":", ".").rpartition(".")[2]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blueprint import bootstrap, configuration
+from blueprint.accepted import OF_DEPLOYMENT
 from blueprint.errors import ExitCode, UsageError
 from blueprint.options import Options
 from blueprint.session import remembered
@@ -51,6 +52,7 @@ def run(options: Options, workspace: Workspace) -> int:
     old = pyproject.read(path)
     there = pyproject.existing(old, path)
     if there and not options.force:
+        _show_a_further_one(options.target, workspace.root, given, there)
         raise UsageError(
             f"{path} has a [tool.blueprint] already (it sets {', '.join(there)}).",
             "Give --force to replace it; the rest of the file is kept.",
@@ -73,6 +75,22 @@ def run(options: Options, workspace: Workspace) -> int:
         print(note)
     print("Next: python run_blueprint.py --phase all")
     return int(ExitCode.PROVEN)
+
+
+def _show_a_further_one(target: str, root: Path, given: Mapping[str, Any], there: Mapping[str, Any]) -> None:
+    """What to write in order to have this flow deployed beside the one that is configured."""
+    place = _place(target, root, given)
+    if not {"entrypoint", "deployments"} & there.keys():
+        return
+    function = place.name.rpartition(".")[2] or "flow_function"
+    wanted = {"entrypoint": place.entrypoint(place.name or function), "source": place.source, "deployment": function}
+    if os.path.normpath(place.source) == os.path.normpath(str(there.get("source", "."))):
+        del wanted["source"]
+    wanted |= {key: one for key, one in given.items() if key in OF_DEPLOYMENT}
+    print("To deploy this flow beside what is configured there, add to the file:\n\n    [[tool.blueprint.deployments]]")
+    print("".join(f"    {table.key(key)} = {table.value(one)}\n" for key, one in wanted.items()))
+    if "entrypoint" in there and "deployment" not in there:
+        print("and give [tool.blueprint] itself a `deployment`: its name, so that it stays one of them.\n")
 
 
 def _place(target: str, root: Path, given: Mapping[str, Any]) -> _Place:

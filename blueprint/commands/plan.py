@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from blueprint import bootstrap
 from blueprint.catalog import PHASES
@@ -11,6 +12,9 @@ from blueprint.options import Options
 from blueprint.plan import Mode, Plan, PlannedTask
 from blueprint.session import plan_for, remembered
 from blueprint.workspace import Workspace
+
+if TYPE_CHECKING:
+    from blueprint.health import Check
 
 _PROVES_ONLY = "would run"
 
@@ -53,15 +57,17 @@ def _found(options: Options, workspace: Workspace) -> dict[int, str]:
     same = toml.is_file() and toml.read_text(encoding="utf-8") == prefect_env.prefect_toml(settings, workspace)
     found[6] = "would skip (prefect.toml says so)" if same else "would run (prefect.toml does not say so)"
     checks = {check.name: check for check in health.look(settings, workspace)}
-    for number, name in ((8, "server"), (13, "worker"), (15, "deployment")):
-        check = checks.get(name)
-        if check is None:
-            found[number] = "would skip (flow.serve needs no worker)"
-        elif number == 15 and not checks["server"].ok:
-            found[number] = "unknown (the server is down)"
-        else:
-            found[number] = f"would {'skip' if check.ok else 'run'} ({check.detail})"
+    found[8] = _would(checks["server"])
+    found[13] = _would(checks["worker"]) if "worker" in checks else "would skip (flow.serve needs no worker)"
+    deployments = [check for name, check in checks.items() if name.startswith(health.DEPLOYMENT)]
+    found[15] = _would(*deployments) if checks["server"].ok else "unknown (the server is down)"
     return found
+
+
+def _would(*checks: Check) -> str:
+    """What a run would do about these; if it would act, for the sake of which."""
+    wrong = [check.detail for check in checks if not check.ok]
+    return f"would run ({'; '.join(wrong)})" if wrong else f"would skip ({'; '.join(one.detail for one in checks)})"
 
 
 def _show(plan: Plan, found: dict[int, str]) -> None:

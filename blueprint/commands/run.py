@@ -62,8 +62,9 @@ def run(options: Options, workspace: Workspace) -> int:
 
 def _settings(options: Options, workspace: Workspace, before: tuple[str, ...]) -> Settings:
     settings = configuration.load(workspace.root, os.environ, options.settings, before)
-    folder, further = workspace.root / settings.source, bool(settings.requirements)
-    see_that_it_is_there(settings.entrypoint, folder, may_be_installed=further)
+    for one in settings.each():
+        folder, further = workspace.root / one.source, bool(one.requirements)
+        see_that_it_is_there(one.entrypoint, folder, may_be_installed=further)
     return settings
 
 
@@ -160,8 +161,8 @@ def _run_platform_tasks(session: Session, settings: Settings) -> None:
     session.execution.run({number: functools.partial(function, context) for number, function in FUNCTIONS.items()})
 
 
-def _write_document(session: Session, text: str) -> str:
-    """Keep the document of task 28 beside the log; returns its name."""
-    path = session.log.with_name(session.log.stem + "_failure_handling.md")
+def _write_document(session: Session, text: str, key: str) -> str:
+    """Keep task 28's document beside the log, under the deployment's key if there are several; returns its name."""
+    path = session.log.with_name(f"{session.log.stem}_failure_handling{f'_{key}' if key else ''}.md")
     write_whole(path, text)
     return str(path.relative_to(session.workspace.root))

@@ -29,10 +29,10 @@ class Case:
     moments: Sequence[Moment]
 
 
-def render(cases: Sequence[Case]) -> str:
-    """The document's text."""
+def render(cases: Sequence[Case], *, of: str = "") -> str:
+    """The document's text; with the name of a deployment, if there are several."""
     parts = [
-        "# What this platform does when something fails\n",
+        f"# What this platform does when something fails{f': {of}' if of else ''}\n",
         f"Seen on {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC.\n",
     ]
     for case in cases:

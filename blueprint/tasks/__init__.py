@@ -1,4 +1,4 @@
-"""The tasks that need the installed environment: 5 to 30, each under its number."""
+"""The tasks that need the installed environment, 5 to 30, by their numbers: of the platform or of each deployment."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from blueprint.settings import Settings
 from blueprint.task import Evidence, Handle, TaskFailed, TaskSkipped
 from blueprint.tasks import final, phase1_setup, phase2_deployment, phase3_monitoring
 from blueprint.tasks.context import Context
+from blueprint.tasks.per_deployment import in_turn, side_by_side
 
 __all__ = ["FUNCTIONS", "Context", "extra_seconds"]
 
 _Function = Callable[[Context, Handle], Evidence]
-_RUNS_AT_ONCE = 5  # of tasks 21, 23, 24 and the two of task 28
+_FURTHER_SECONDS = 20.0  # what another deployment may take beside the others, with its processes on the same machine
+_RUNS_AT_ONCE = 5  # of a deployment: those of tasks 21, 23, 24 and the two of task 28
 _WAITING = {9: 1, 22: 1, 23: 1, 24: 1, 28: 2}  # the tasks that wait for runs, and how many runs' time each is given
 
 
@@ -48,41 +50,53 @@ def _discreet(function: _Function) -> _Function:
 
 
 def extra_seconds(settings: Settings) -> dict[int, float]:
-    """By how much a flow that runs for long raises the deadlines; runs that have to queue wait for each other."""
-    limits = [limit for limit in (settings.concurrency_limit, settings.pool_concurrency_limit) if limit]
-    rounds = math.ceil(_RUNS_AT_ONCE / min([_RUNS_AT_ONCE, *limits]))
-    return {
-        number: settings.run_seconds * (times if number == 9 else times * rounds) for number, times in _WAITING.items()
-    }
+    """By how much deadlines are raised: by flows that run for long or have to queue, and by further deployments."""
+    each = settings.each()
+    longest = max(one.run_seconds for one in each)
+    rounds = _rounds(_RUNS_AT_ONCE * len(each), settings.pool_concurrency_limit)
+    rounds = max(rounds, *(_rounds(_RUNS_AT_ONCE, one.concurrency_limit) for one in each))
+    extra = {number: longest * (times if number == 9 else times * rounds) for number, times in _WAITING.items()}
+    if len(each) > 1:
+        more = _FURTHER_SECONDS * (len(each) - 1)
+        extra = {number: more + extra.get(number, 0.0) for number in OF_EACH}
+    return extra
 
 
-_TASKS: dict[int, _Function] = {
+def _rounds(runs: int, limit: int | None) -> int:
+    return math.ceil(runs / min(runs, limit or runs))
+
+
+_OF_PLATFORM: dict[int, _Function] = {
     5: phase1_setup.validate_installation,
     6: phase1_setup.configure_api_url,
-    7: phase1_setup.verify_pipeline,
     8: phase1_setup.start_server,
-    9: phase1_setup.test_local_execution,
-    10: phase1_setup.verify_flow_run,
     11: phase2_deployment.create_pool,
     12: phase2_deployment.verify_pool,
     13: phase2_deployment.start_worker,
-    14: phase2_deployment.verify_definition,
-    15: phase2_deployment.deploy_flow,
-    16: phase2_deployment.verify_registration,
-    17: phase2_deployment.check_ui,
-    18: phase2_deployment.verify_schedule,
     19: phase2_deployment.verify_polling,
-    20: phase2_deployment.verify_phase2,
-    21: phase3_monitoring.trigger_default,
-    22: phase3_monitoring.verify_completed,
-    23: phase3_monitoring.trigger_overrides,
-    24: phase3_monitoring.trigger_json,
-    25: phase3_monitoring.verify_runs,
-    26: phase3_monitoring.check_logs,
     27: phase3_monitoring.verify_monitoring,
-    28: phase3_monitoring.document_failures,
-    29: phase3_monitoring.verify_schedule_after_runs,
-    30: final.verify_all,
+}
+OF_EACH: dict[int, _Function] = {
+    7: in_turn(phase1_setup.verify_pipeline),
+    9: side_by_side(phase1_setup.test_local_execution),
+    10: side_by_side(phase1_setup.verify_flow_run),
+    14: in_turn(phase2_deployment.verify_definition),
+    15: in_turn(phase2_deployment.deploy_flow, first=phase2_deployment.serve_flows),
+    16: in_turn(phase2_deployment.verify_registration),
+    17: in_turn(phase2_deployment.check_listing, first=phase2_deployment.read_ui),
+    18: side_by_side(phase2_deployment.verify_schedule),
+    20: side_by_side(phase2_deployment.verify_deployment_ready, first=phase2_deployment.verify_platform_ready),
+    21: in_turn(phase3_monitoring.trigger_default),
+    22: side_by_side(phase3_monitoring.verify_completed),
+    23: side_by_side(phase3_monitoring.trigger_overrides),
+    24: side_by_side(phase3_monitoring.trigger_json),
+    25: side_by_side(phase3_monitoring.verify_runs),
+    26: side_by_side(phase3_monitoring.check_logs, first=phase3_monitoring.check_log_files),
+    28: side_by_side(phase3_monitoring.document_failures),
+    29: side_by_side(phase3_monitoring.verify_schedule_after_runs),
+    30: side_by_side(final.verify_all, first=final.verify_platform),
 }
 
-FUNCTIONS: dict[int, _Function] = {number: _discreet(function) for number, function in _TASKS.items()}
+FUNCTIONS: dict[int, _Function] = {
+    number: _discreet(function) for number, function in sorted((_OF_PLATFORM | OF_EACH).items())
+}

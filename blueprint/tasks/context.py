@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import hashlib
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -13,9 +16,11 @@ from blueprint import deployment, prefect_api, secrecy
 from blueprint.deployment import FlowDefinition
 from blueprint.facts import Deployment, Run
 from blueprint.services.manager import ServiceManager
-from blueprint.settings import Settings
+from blueprint.settings import Settings, told_apart
 from blueprint.task import TaskFailed, TaskSkipped
 from blueprint.workspace import Workspace
+
+_NOT_IN_KEYS = re.compile(r"[^a-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -27,16 +32,34 @@ class Context:
         workspace: Where things lie.
         services: Starts, adopts and stops server, worker and data source.
         origin: The id of the execution that this one goes on from, or its own: marks the flow runs that belong to it.
-        document: Where task 28 writes what happened.
+        document: Where task 28 writes what happened: called with the text, and the deployment's key.
         with_worker: Whether the plan starts the worker: it can be begun while the server is still starting.
+        label: The name of the deployment, if there are several; see `each`.
+        every: If so, the settings of all of them.
     """
 
     settings: Settings
     workspace: Workspace
     services: ServiceManager
     origin: str
-    document: Callable[[str], str]
+    document: Callable[[str, str], str]
     with_worker: bool = False
+    label: str = ""
+    every: tuple[Settings, ...] = ()
+
+    def each(self) -> list[Context]:
+        """The context of each deployment; this one, if there is only one."""
+        every = self.settings.each()
+        if len(every) == 1:
+            return [dataclasses.replace(self, settings=every[0])]
+        pairs = zip(every, told_apart(every), strict=True)
+        return [dataclasses.replace(self, settings=one, label=label, every=every) for one, label in pairs]
+
+    @property
+    def key(self) -> str:
+        """The deployment's name as a part of a file's name; empty if there is only one deployment."""
+        plain = _NOT_IN_KEYS.sub("-", self.label.lower()).strip("-_")[:40]
+        return plain if plain == self.label else f"{plain or 'x'}-{hashlib.sha256(self.label.encode()).hexdigest()[:6]}"
 
     def flow(self) -> FlowDefinition:
         """The configured flow, loaded once."""
@@ -44,8 +67,11 @@ class Context:
 
     def secrets(self) -> frozenset[str]:
         """The texts that must not be written anywhere; a parameter's only once the flow has said that it is secret."""
-        schema = deployment.loaded_schema(self.settings, self.workspace.root)
-        return secrecy.configured(self.settings, schema)
+        found = (
+            secrecy.configured(one, deployment.loaded_schema(one, self.workspace.root))
+            for one in self.every or self.settings.each()
+        )
+        return frozenset().union(*found)
 
     def require_deployment(self) -> Deployment:
         """The deployment as the server has it now.
@@ -63,12 +89,26 @@ class Context:
             )
         return found
 
+    @property
+    def mark(self) -> str:
+        """The tag that marks the flow runs of this deployment in this execution."""
+        return f"blueprint:{self.origin}{f'/{self.label}' if self.label else ''}"
+
+    @property
+    def execution_mark(self) -> str:
+        """The tag that marks all flow runs of this execution."""
+        return f"blueprint:{self.origin}"
+
     def tag(self, case: int | str) -> str:
-        """The tag that marks the flow runs of one case of this execution."""
-        return f"blueprint:{self.origin}:{case}"
+        """The tag that marks the flow runs of one case of this deployment in this execution."""
+        return f"{self.mark}:{case}"
+
+    def tags(self, case: int | str) -> tuple[str, ...]:
+        """All the tags of such a flow run."""
+        return tuple(dict.fromkeys((self.tag(case), self.mark, self.execution_mark)))
 
     def runs_of(self, case: int | str) -> list[Run]:
-        """The flow runs of one case of this execution, oldest first."""
+        """The flow runs of one case of this deployment in this execution, oldest first."""
         return prefect_api.runs(tags=[self.tag(case)])
 
     def skip_without_pool(self) -> None:

@@ -42,7 +42,7 @@ def document(ctx: Context, handle: Handle) -> Evidence:
     if made_retried is not None:
         case, facts["retried"] = _retried(ctx, wait_for_end(ctx, made_retried.run, handle), handle)
         cases.insert(0, case)
-    facts["document"] = ctx.document(hidden(render(cases), ctx.secrets()))
+    facts["document"] = ctx.document(hidden(render(cases, of=ctx.label), ctx.secrets()), ctx.key)
     created = [made.why for made in (made_retried, made_failing) if made is not None and made.created]
     return Evidence(
         f"{'; '.join(case.short for case in cases)}; written to {facts['document']}",

@@ -9,19 +9,17 @@ from blueprint import platform, prefect_api
 from blueprint.task import Evidence, Handle, TaskFailed
 from blueprint.tasks import failures
 from blueprint.tasks.context import Context
-from blueprint.tasks.phase2_deployment import check_ui, verify_pool
-from blueprint.tasks.phase3_monitoring import check_logs, verify_monitoring, verify_runs
+from blueprint.tasks.phase2_deployment import check_listing, read_ui, verify_pool
+from blueprint.tasks.phase3_monitoring import check_log_files, check_logs, verify_monitoring, verify_runs
 from blueprint.tasks.proofs import WORKER_SECONDS, await_worker, prove_deployment, prove_server
 
 _LATE_AFTER = timedelta(seconds=60)
 _SECONDS = 5.0  # what was there before is there at once; longer waits are for the tasks that prove it first
 
 
-def verify_all(ctx: Context, handle: Handle) -> Evidence:
-    """Task 30: everything above read once more; nothing late, stuck or failed but what task 28 meant to fail."""
-    soon = dataclasses.replace(handle, deadline=min(handle.deadline, handle.clock() + _SECONDS))
+def verify_platform(ctx: Context, handle: Handle) -> Evidence:
+    """Task 30, once: the server, the worker or serving process, the UI, the logs, the monitoring points."""
     server = prove_server(ctx)
-    deployed = prove_deployment(ctx)
     if ctx.settings.serves:
         worker = {"serving": ctx.services.state(platform.RUNNER)}
     else:
@@ -29,14 +27,25 @@ def verify_all(ctx: Context, handle: Handle) -> Evidence:
         worker = await_worker(ctx, handle, WORKER_SECONDS)
     if worker.get("serving", "running") != "running":
         raise TaskFailed(f"The serving process is {worker['serving']}.", where_to_look="logs/worker.log")
+    monitoring = verify_monitoring(ctx, handle)
+    page = read_ui(ctx, handle)
+    check_log_files(ctx, handle)
+    return Evidence(
+        f"server, {'serving process' if ctx.settings.serves else 'worker'}, UI and monitoring points are well; "
+        f"look next at {ctx.settings.server_url}",
+        {"server": server, "worker": worker, "monitoring": dict(monitoring.facts), "page": dict(page.facts)},
+    )
+
+
+def verify_all(ctx: Context, handle: Handle) -> Evidence:
+    """Task 30: everything above read once more; nothing late, stuck or failed but what task 28 meant to fail."""
+    soon = dataclasses.replace(handle, deadline=min(handle.deadline, handle.clock() + _SECONDS))
+    deployed = prove_deployment(ctx)
     completed = verify_runs(ctx, handle)
     facts = {
-        "server": server,
-        "worker": worker,
         "deployment": deployed.id,
         "runs": dict(completed.facts),
-        "monitoring": dict(verify_monitoring(ctx, soon).facts),
-        "listed": check_ui(ctx, soon).facts["listed"],
+        "listed": check_listing(ctx, soon).facts["listed"],
         "logs": dict(check_logs(ctx, soon).facts),
     }
     troubles = _troubles(ctx, deployed.id)
@@ -46,11 +55,7 @@ def verify_all(ctx: Context, handle: Handle) -> Evidence:
             where_to_look=f"{ctx.settings.server_url}/runs",
             what_to_do="Look at these runs in the UI and at logs/worker.log.",
         )
-    return Evidence(
-        f"server, {'serving process' if ctx.settings.serves else 'worker'}, UI, monitoring points, deployment, its "
-        f"{len(completed.facts)} runs and their logs are well; look next at {ctx.settings.server_url}",
-        facts,
-    )
+    return Evidence(f"deployment, its {len(completed.facts)} runs and their logs are well", facts)
 
 
 def _troubles(ctx: Context, deployment_id: str) -> list[str]:
@@ -61,10 +66,10 @@ def _troubles(ctx: Context, deployment_id: str) -> list[str]:
         for run in prefect_api.runs(deployment_id=deployment_id, types=["SCHEDULED", "PENDING"])
         if run.expected_start and now - run.expected_start > _LATE_AFTER
     ]
-    ours = prefect_api.runs(tags=[f"blueprint:{ctx.origin}"])
+    ours = prefect_api.runs(tags=[ctx.mark])
     completed = {tag for run in ours if run.type == "COMPLETED" for tag in run.tags}
     for run in ours:
-        replaced = any(tag in completed for tag in run.tags if tag.count(":") == 2)
+        replaced = any(tag in completed for tag in run.tags if tag.startswith(f"{ctx.mark}:"))
         if run.type not in ("COMPLETED", "SCHEDULED") and ctx.tag(failures.FAILING) not in run.tags and not replaced:
             troubles.append(f"{run.name} is {run.state}")
     return troubles

@@ -38,7 +38,7 @@ def have_processes(ctx: Context, runs: Iterable[Run]) -> set[str]:
 
 
 def crash_those_before_the_worker(ctx: Context, name: str = platform.WORKER) -> list[str]:
-    """Mark the deployment's runs that were at work before our worker was started, and have no process.
+    """Mark the deployments' runs that were at work before our worker was started, and have no process.
 
     Returns:
         The names of the runs that were marked.
@@ -47,7 +47,8 @@ def crash_those_before_the_worker(ctx: Context, name: str = platform.WORKER) -> 
     if record is None or not _only_ours_could(ctx):
         return []
     started = datetime.fromisoformat(record.started_at)
-    deployments = prefect_api.deployments_named(ctx.settings.deployment)
+    names = {one.settings.deployment for one in ctx.each()}
+    deployments = [one for name in sorted(names) for one in prefect_api.deployments_named(name)]
     at_work = [run for one in deployments for run in prefect_api.runs(deployment_id=one.id, types=AT_WORK)]
     return _crash(run for run in _without_process(ctx, at_work) if prefect_api.transitions(run.id)[-1].at < started)
 
@@ -100,12 +101,12 @@ class Watch:
 
 
 def local_tag(ctx: Context) -> str:
-    """The tag of the local runs of this folder, whichever execution made them."""
-    return f"blueprint-local:{ctx.services.workspace[:8]}"
+    """The tag of the deployment's local runs in this folder, whichever execution made them."""
+    return f"blueprint-local:{ctx.services.workspace[:8]}{f'/{ctx.label}' if ctx.label else ''}"
 
 
 def crash_local(ctx: Context) -> list[str]:
-    """Mark the local runs of this folder that were at work; to be called when none of their processes is left.
+    """Mark the deployment's local runs here that were at work; to be called when none of their processes is left.
 
     Returns:
         The names of the runs that were marked.

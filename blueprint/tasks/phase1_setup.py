@@ -236,7 +236,7 @@ def start_server(ctx: Context, handle: Handle) -> Evidence:
 
 def test_local_execution(ctx: Context, handle: Handle) -> Evidence:
     """Task 9: the pipeline as a plain script in its own process ends 0, and its rows are in the warehouse."""
-    left = ctx.services.stop(platform.LOCAL_RUN, handle, grace=2.0)  # of an execution that was killed: it would go on
+    left = ctx.services.stop(_local_run(ctx), handle, grace=2.0)  # of an execution that was killed: it would go on
     lost = orphans.crash_local(ctx)
     there = [run for run in ctx.runs_of(9) if run.type == "COMPLETED"]
     changed = not there
@@ -259,6 +259,11 @@ def test_local_execution(ctx: Context, handle: Handle) -> Evidence:
     )
 
 
+def _local_run(ctx: Context) -> str:
+    """What the deployment's local run is marked as; its log is named like it."""
+    return f"{platform.LOCAL_RUN}-{ctx.key}" if ctx.key else platform.LOCAL_RUN
+
+
 def _cut_short(names: list[str]) -> str:
     return f"a local run was cut short: {', '.join(names)}" if names else ""
 
@@ -266,8 +271,8 @@ def _cut_short(names: list[str]) -> str:
 def _run_script(ctx: Context, handle: Handle) -> None:
     settings = ctx.settings
     env = prefect_env.for_child(settings, ctx.workspace)
-    env |= Mark(ctx.services.workspace, platform.LOCAL_RUN).environment("")
-    tags = [part for tag in (ctx.tag(9), f"blueprint:{ctx.origin}", orphans.local_tag(ctx)) for part in ("--tag", tag)]
+    env |= Mark(ctx.services.workspace, _local_run(ctx)).environment("")
+    tags = [part for tag in (*ctx.tags(9), orphans.local_tag(ctx)) for part in ("--tag", tag)]
     flow = ctx.flow()
     if settings.entrypoint.startswith("blueprint/pipeline/data_pipeline.py:"):
         argv: list[str | Path] = [sys.executable, str(flow.file), *tags]
@@ -276,14 +281,14 @@ def _run_script(ctx: Context, handle: Handle) -> None:
         argv = [sys.executable, "-m", "blueprint.local_run", settings.entrypoint, "--folder", folder, *tags]
         env["_BLUEPRINT_PARAMETERS"] = json.dumps(settings.parameters)
     finished = child.run(argv, handle, env=env, cwd=ctx.workspace.root)
-    log = ctx.workspace.logs / "local_run.log"
+    log = ctx.workspace.logs / f"{_local_run(ctx).replace('-', '_', 1)}.log"
     write_whole(log, finished.output + finished.errors)
     if finished.returncode != 0:
         state = [line for line in finished.output.splitlines() if line.startswith(STATE_MARK)]
         told = state[-1].removeprefix(STATE_MARK) if state else finished.last_line()
         raise TaskFailed(
             f"The flow as a script ended with exit code {finished.returncode}: {told}",
-            where_to_look="logs/local_run.log",
+            where_to_look=f"logs/{log.name}",
             what_to_do="Correct what it says, then run `python run_blueprint.py --resume`.",
         )
 

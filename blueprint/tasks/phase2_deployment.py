@@ -1,4 +1,4 @@
-"""Phase 2, orchestration and deployment: tasks 11 to 20."""
+"""Phase 2, orchestration and deployment: tasks 11 to 20. How task 15 acts is in `blueprint.tasks.deploying`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from blueprint import deployment, platform, prefect_api, schedule, ui
-from blueprint.facts import Deployment
+from blueprint.facts import Deployment, Pool
 from blueprint.services.probes import NotReady
 from blueprint.services.waiting import wait_until
 from blueprint.task import Evidence, Handle, TaskFailed
 from blueprint.tasks import orphans
 from blueprint.tasks.context import Context
+from blueprint.tasks.deploying import (
+    because,
+    deploy,
+    own_deployment,
+    see_that_no_other_has_its_name,
+    serve,
+    wait_as_wanted,
+)
 from blueprint.tasks.proofs import (
     RESTORE_DEPLOYMENT,
     RESTORE_POOL,
@@ -73,14 +81,8 @@ def start_worker(ctx: Context, handle: Handle) -> Evidence:
         f"{facts['name']} is online in {ctx.settings.pool}, pid {facts['pid']}, health answers",
         facts,
         changed=started.changed or bool(lost),
-        why=_why(started.why, lost),
+        why=because(started.why, lost),
     )
-
-
-def _why(reason: str, crashed: list[str]) -> str:
-    """Why it had to act, with the runs that an earlier worker left behind."""
-    told = f"flow runs that had lost their process were marked Crashed: {', '.join(crashed)}" if crashed else ""
-    return "; ".join(filter(None, (reason, told)))
 
 
 def verify_definition(ctx: Context, handle: Handle) -> Evidence:
@@ -94,7 +96,8 @@ def verify_definition(ctx: Context, handle: Handle) -> Evidence:
             where_to_look="pyproject.toml [tool.blueprint] parameters",
             what_to_do="Correct them and run again.",
         )
-    _own_deployment(ctx, target)
+    own_deployment(ctx, target)
+    see_that_no_other_has_its_name(ctx, target)
     facts: dict[str, Any] = {
         "deployment": f"{target.flow_name}/{target.name}",
         "entrypoint": target.entrypoint,
@@ -113,72 +116,25 @@ def verify_definition(ctx: Context, handle: Handle) -> Evidence:
     return Evidence(f"{target.flow_name}/{target.name} version {target.version}; {when}; parameters fit", facts)
 
 
-def _own_deployment(ctx: Context, target: deployment.Wanted) -> Deployment | None:
-    """What the server has under the deployment's name; None if the name is free.
-
-    Raises:
-        TaskFailed: It is somebody else's.
-    """
-    found = prefect_api.deployment(target.flow_name, target.name)
-    if found is not None and found.description != deployment.MADE_BY:
-        raise TaskFailed(
-            f"There is a deployment {target.flow_name}/{target.name} that Blueprint did not make.",
-            where_to_look=f"{ctx.settings.server_url}/deployments/deployment/{found.id}",
-            what_to_do="Choose another name with `deployment` in [tool.blueprint], or delete that one, and run again.",
-        )
-    return found
+def serve_flows(ctx: Context, handle: Handle) -> Evidence:
+    """Task 15 in `serve` mode, once: one process serves all deployments, and has registered what is wanted."""
+    if not ctx.settings.serves:
+        return Evidence("")
+    targets = [deployment.wanted(one.settings, ctx.workspace.root) for one in ctx.each()]
+    before = [(target, own_deployment(ctx, target)) for target in targets]
+    why = serve(ctx, handle, before)
+    return Evidence("", changed=bool(why), why=why)
 
 
 def deploy_flow(ctx: Context, handle: Handle) -> Evidence:
     """Task 15: deployed with flow.deploy or served with flow.serve; deploying again keeps the same id."""
     target = deployment.wanted(ctx.settings, ctx.workspace.root)
-    before = _own_deployment(ctx, target)
-    if ctx.settings.serves:
-        why = _serve(ctx, handle, before)
-    else:
-        differences = ["it was not registered"] if before is None else target.differences(before)
-        why = "; ".join(differences)
-        for _ in range((before is None) + bool(differences)):  # a new one twice: the second must keep the first's id
-            deployment.deploy(ctx.settings, ctx.workspace.root)
-            made = ctx.require_deployment()
-            if before is not None and made.id != before.id:
-                raise TaskFailed(f"Deploying again changed the deployment's id from {before.id} to {made.id}.")
-            before = made
-    found = _wait_as_wanted(ctx, target, handle)
+    why = "" if ctx.settings.serves else deploy(ctx, target)
+    found = wait_as_wanted(ctx, target, handle)
     how = "served" if ctx.settings.serves else "deployed"
     return Evidence(
         f"{target.flow_name}/{target.name} {how}, id {found.id}", {"id": found.id}, changed=bool(why), why=why
     )
-
-
-def _serve(ctx: Context, handle: Handle, before: Deployment | None) -> str:
-    ctx.services.stop(platform.WORKER, handle)
-    started = ctx.services.ensure(platform.runner(ctx.settings, ctx.workspace), handle)
-    if started.changed:
-        lost = orphans.crash_those_before_the_worker(ctx, platform.RUNNER)
-        return _why(started.why or "it was not served", lost)
-    target = deployment.wanted(ctx.settings, ctx.workspace.root)
-    differences = ["it was not registered"] if before is None else target.differences(before)
-    if differences:  # the process lives but what it registered is gone or other: only a new start registers again
-        ctx.services.stop(platform.RUNNER, handle)
-        ctx.services.ensure(platform.runner(ctx.settings, ctx.workspace), handle)
-    return "; ".join(differences)
-
-
-def _wait_as_wanted(ctx: Context, target: deployment.Wanted, handle: Handle) -> Deployment:
-    def there() -> Deployment:
-        found = prefect_api.deployment(target.flow_name, target.name)
-        differences = ["not registered yet"] if found is None else target.differences(found)
-        if found is None or differences:
-            raise NotReady("; ".join(differences))
-        return found
-
-    if ctx.settings.serves:  # the serving process registers it by itself, soon after its start
-        return wait_until(handle, there)
-    try:
-        return there()
-    except NotReady as error:
-        raise TaskFailed(f"The deployment was made, but {error}.", what_to_do=RESTORE_DEPLOYMENT) from None
 
 
 def verify_registration(ctx: Context, handle: Handle) -> Evidence:
@@ -191,27 +147,32 @@ def verify_registration(ctx: Context, handle: Handle) -> Evidence:
     )
 
 
-def check_ui(ctx: Context, handle: Handle) -> Evidence:
-    """Task 17: the UI page is served, is told this server's API address, and its query lists the deployment."""
-    found = ctx.require_deployment()
-    page = ui.read(ctx.settings, platform.authorization(ctx.settings), found.name)
-    where = f"{ctx.settings.server_url}/deployments"
+def read_ui(ctx: Context, handle: Handle) -> Evidence:
+    """Task 17, once: the UI page is served and is told this server's API address."""
+    page = ui.page(ctx.settings)
     if page.api_url != ctx.settings.api_url:
         raise TaskFailed(
             f"The UI is told to call {page.api_url}, not {ctx.settings.api_url}.",
             where_to_look=f"{ctx.settings.server_url}/ui-settings",
             what_to_do="Run `python run_blueprint.py stop`, then `--resume-from 8`.",
         )
-    if found.id not in page.deployment_ids:
+    return Evidence(
+        f"{page.url} is served and calls {page.api_url}",
+        {"page": page.url, "script": page.script, "api_url": page.api_url},
+    )
+
+
+def check_listing(ctx: Context, handle: Handle) -> Evidence:
+    """Task 17: the query that the UI's page makes lists the deployment."""
+    found = ctx.require_deployment()
+    listed = ui.listed(ctx.settings, platform.authorization(ctx.settings), found.name)
+    if found.id not in listed:
         raise TaskFailed(
             f"The query of the UI's deployments page does not list {found.name}.",
-            where_to_look=where,
+            where_to_look=f"{ctx.settings.server_url}/deployments",
             what_to_do=RESTORE_DEPLOYMENT,
         )
-    return Evidence(
-        f"{page.url} is served, calls {page.api_url}, and lists {found.name}",
-        {"page": page.url, "script": page.script, "api_url": page.api_url, "listed": sorted(page.deployment_ids)},
-    )
+    return Evidence(f"lists {found.name}", {"listed": sorted(listed)})
 
 
 def verify_schedule(ctx: Context, handle: Handle) -> Evidence:
@@ -249,9 +210,30 @@ def verify_polling(ctx: Context, handle: Handle) -> Evidence:
     return Evidence(f"last heartbeat moved from {facts['first']} to {facts['second']}", facts)
 
 
-def verify_phase2(ctx: Context, handle: Handle) -> Evidence:
-    """Task 20: pool ready, worker online, deployment ready, all read afresh."""
+def verify_platform_ready(ctx: Context, handle: Handle) -> Evidence:
+    """Task 20, once: server, pool and worker ready, or the serving process alive, all read afresh."""
     prove_server(ctx)
+    if ctx.settings.serves:
+        state = ctx.services.state(platform.RUNNER)
+        if state != "running":
+            raise TaskFailed(f"The serving process is {state}.", where_to_look="logs/worker.log")
+        return Evidence("serving process alive")
+    worker = await_worker(ctx, handle, WORKER_SECONDS)
+
+    def ready() -> Pool:
+        found = require_process_pool(ctx)
+        if found.status == "NOT_READY":
+            raise NotReady("the work pool is NOT_READY: no worker has polled it yet")
+        return found
+
+    pool = wait_until(handle, ready)
+    if pool.status != "READY":
+        raise TaskFailed(f"The work pool is {pool.status}, not READY.", what_to_do=RESTORE_WORKER)
+    return Evidence("work pool READY, worker ONLINE", {"pool": pool_facts(pool), "worker": worker})
+
+
+def verify_deployment_ready(ctx: Context, handle: Handle) -> Evidence:
+    """Task 20: the deployment ready, read afresh."""
 
     def ready() -> Deployment:
         found = prove_deployment(ctx)
@@ -259,20 +241,5 @@ def verify_phase2(ctx: Context, handle: Handle) -> Evidence:
             raise NotReady(f"the deployment is {found.status}: no worker has polled for it yet")
         return found
 
-    if ctx.settings.serves:
-        state = ctx.services.state(platform.RUNNER)
-        if state != "running":
-            raise TaskFailed(f"The serving process is {state}.", where_to_look="logs/worker.log")
-        found = wait_until(handle, ready)
-        return Evidence("served deployment ready, its process alive", deployment_facts(found))
-    pool = require_process_pool(ctx)
-    worker = await_worker(ctx, handle, WORKER_SECONDS)
     found = wait_until(handle, ready)
-    if pool.status != "READY":
-        pool = require_process_pool(ctx)
-    if pool.status != "READY":
-        raise TaskFailed(f"The work pool is {pool.status}, not READY.", what_to_do=RESTORE_WORKER)
-    return Evidence(
-        "work pool READY, worker ONLINE, deployment READY",
-        {"pool": pool_facts(pool), "worker": worker, "deployment": found.id},
-    )
+    return Evidence("deployment READY", {"deployment": found.id})

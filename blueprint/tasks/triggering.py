@@ -50,9 +50,8 @@ def trigger(
         if run.type not in (*lost, *_ENDED_BADLY) and not orphans.crash_if_lost(ctx, run, handle):
             return Triggered(run, created=False)
     tag = ctx.tag(case)
-    tags = (tag, f"blueprint:{ctx.origin}")
     deployed = ctx.require_deployment()
-    made = prefect_api.create_run(deployed.id, parameters, tags=tags, idempotency_key=f"{tag}:{len(earlier)}")
+    made = prefect_api.create_run(deployed.id, parameters, tags=ctx.tags(case), idempotency_key=f"{tag}:{len(earlier)}")
     return Triggered(made, created=True, why=_why_another(earlier))
 
 

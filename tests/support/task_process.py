@@ -66,8 +66,8 @@ def _context(root: Path, settings: Settings, origin: str) -> Context:
 
     workspace = Workspace(root)
 
-    def document(text: str) -> str:
-        path = workspace.logs / "failure_handling.md"
+    def document(text: str, key: str) -> str:
+        path = workspace.logs / f"failure_handling{key and '_'}{key}.md"
         path.write_text(text, encoding="utf-8")
         return str(path.relative_to(root))
 

@@ -1,0 +1,100 @@
+"""How task 15 makes the deployments: with `flow.deploy` each, or by one process that serves them all."""
+
+from __future__ import annotations
+
+from blueprint import deployment, platform, prefect_api
+from blueprint.facts import Deployment
+from blueprint.services.probes import NotReady
+from blueprint.services.waiting import wait_until
+from blueprint.task import Handle, TaskFailed
+from blueprint.tasks import orphans
+from blueprint.tasks.context import Context
+from blueprint.tasks.proofs import RESTORE_DEPLOYMENT
+
+
+def own_deployment(ctx: Context, target: deployment.Wanted) -> Deployment | None:
+    """What the server has under the deployment's name; None if the name is free.
+
+    Raises:
+        TaskFailed: It is somebody else's.
+    """
+    found = prefect_api.deployment(target.flow_name, target.name)
+    if found is not None and found.description != deployment.MADE_BY:
+        raise TaskFailed(
+            f"There is a deployment {target.flow_name}/{target.name} that Blueprint did not make.",
+            where_to_look=f"{ctx.settings.server_url}/deployments/deployment/{found.id}",
+            what_to_do="Choose another name with `deployment` in [tool.blueprint], or delete that one, and run again.",
+        )
+    return found
+
+
+def see_that_no_other_has_its_name(ctx: Context, target: deployment.Wanted) -> None:
+    """Two flows in different files may call themselves the same: then the second deployment would replace the first."""
+    names = [deployment.wanted(one, ctx.workspace.root) for one in ctx.every]
+    same = [one.entrypoint for one in names if (one.flow_name, one.name) == (target.flow_name, target.name)]
+    if len(same) > 1:
+        raise TaskFailed(
+            f"{' and '.join(same)} would both be the deployment {target.flow_name}/{target.name}.",
+            where_to_look="pyproject.toml [tool.blueprint] deployments",
+            what_to_do="Give each another `deployment` there, or their flows other names, and run again.",
+        )
+
+
+def deploy(ctx: Context, target: deployment.Wanted) -> str:
+    """Deploy with `flow.deploy` what is not as wanted; gives what was not."""
+    before = own_deployment(ctx, target)
+    differences = _differences(target, before)
+    for _ in range((before is None) + bool(differences)):  # a new one twice: the second must keep the first's id
+        deployment.deploy(ctx.settings, ctx.workspace.root)
+        made = ctx.require_deployment()
+        if before is not None and made.id != before.id:
+            raise TaskFailed(f"Deploying again changed the deployment's id from {before.id} to {made.id}.")
+        before = made
+    return "; ".join(differences)
+
+
+def _differences(target: deployment.Wanted, found: Deployment | None) -> list[str]:
+    return ["it was not registered"] if found is None else target.differences(found)
+
+
+def serve(ctx: Context, handle: Handle, before: list[tuple[deployment.Wanted, Deployment | None]]) -> str:
+    """Have one process serve all deployments; gives why it had to be started, if it had."""
+    ctx.services.stop(platform.WORKER, handle)
+    started = ctx.services.ensure(platform.runner(ctx.settings, ctx.workspace), handle)
+    if started.changed:
+        lost = orphans.crash_those_before_the_worker(ctx, platform.RUNNER)
+        return because(started.why or "it was not served", lost)
+    different = [(target.name, "; ".join(_differences(target, found))) for target, found in before]
+    reasons = [text if len(before) == 1 else f"{name}: {text}" for name, text in different if text]
+    if reasons:  # the process lives but what it registered is gone or other: only a new start registers again
+        ctx.services.stop(platform.RUNNER, handle)
+        ctx.services.ensure(platform.runner(ctx.settings, ctx.workspace), handle)
+    return "; ".join(reasons)
+
+
+def wait_as_wanted(ctx: Context, target: deployment.Wanted, handle: Handle) -> Deployment:
+    """The deployment as the server has it, once it is as wanted.
+
+    Raises:
+        TaskFailed: It is not.
+    """
+
+    def there() -> Deployment:
+        found = prefect_api.deployment(target.flow_name, target.name)
+        differences = ["not registered yet"] if found is None else target.differences(found)
+        if found is None or differences:
+            raise NotReady("; ".join(differences))
+        return found
+
+    if ctx.settings.serves:  # the serving process registers it by itself, soon after its start
+        return wait_until(handle, there)
+    try:
+        return there()
+    except NotReady as error:
+        raise TaskFailed(f"The deployment was made, but {error}.", what_to_do=RESTORE_DEPLOYMENT) from None
+
+
+def because(reason: str, crashed: list[str]) -> str:
+    """Why it had to act, with the runs that an earlier worker left behind."""
+    told = f"flow runs that had lost their process were marked Crashed: {', '.join(crashed)}" if crashed else ""
+    return "; ".join(filter(None, (reason, told)))
