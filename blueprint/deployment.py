@@ -335,8 +335,13 @@ def _schedule(settings: Settings) -> Schedule | None:
     return None
 
 
-def deploy(settings: Settings, root: Path) -> str:
+def deploy(settings: Settings, root: Path, *, scheduled: bool = True) -> str:
     """Register the deployment with `flow.deploy`; one of the same name is updated and keeps its id.
+
+    Args:
+        settings: Of the deployment.
+        root: The project folder.
+        scheduled: Whether with its schedule.
 
     Returns:
         The deployment's id.
@@ -354,7 +359,7 @@ def deploy(settings: Settings, root: Path) -> str:
                 work_pool_name=settings.pool,
                 build=False,
                 push=False,
-                schedule=_schedule(settings),
+                schedule=_schedule(settings) if scheduled else None,
                 paused=False,
                 concurrency_limit=settings.concurrency_limit,
                 job_variables=dict(target.job_variables),

@@ -44,8 +44,10 @@ def deploy(ctx: Context, target: deployment.Wanted) -> str:
     """Deploy with `flow.deploy` what is not as wanted; gives what was not."""
     before = own_deployment(ctx, target)
     differences = _differences(target, before)
-    for _ in range((before is None) + bool(differences)):  # a new one twice: the second must keep the first's id
-        deployment.deploy(ctx.settings, ctx.workspace.root)
+    # A new one twice: the second time must keep the first's id. The schedule comes with the second: to deploy again is
+    # to replace it, and a server that makes the coming runs just then makes those of the old one too, which stay.
+    for scheduled in (False, True) if before is None else (True,) if differences else ():
+        deployment.deploy(ctx.settings, ctx.workspace.root, scheduled=scheduled)
         made = ctx.require_deployment()
         if before is not None and made.id != before.id:
             raise TaskFailed(f"Deploying again changed the deployment's id from {before.id} to {made.id}.")
