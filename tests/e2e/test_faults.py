@@ -36,7 +36,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+print("listens", flush=True)
+server.serve_forever()
 """
 
 
@@ -141,9 +143,11 @@ def test_a_clock_set_back_by_an_hour_under_a_running_platform_changes_nothing(
 def test_another_prefect_server_on_the_port_is_named_and_not_used(installed: Checkout) -> None:
     installed.must("stop")
     argv = [sys.executable, "-c", OTHER_SERVER, str(installed.port)]
-    with subprocess.Popen(argv) as other:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as other:
         try:
-            until(lambda: httpx.get(f"{installed.url}/api/admin/version", trust_env=False).text == '"2.20.0"', 20)
+            assert other.stdout
+            assert other.stdout.readline() == b"listens\n"
+            assert httpx.get(f"{installed.url}/api/admin/version", trust_env=False).json() == "2.20.0"
             assert "server" in down(installed)
             name = psutil.Process(other.pid).name()
             refused = installed.run("--phase", "2")
