@@ -10,6 +10,7 @@ system besides these answers they read from the system itself, without Prefect's
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from blueprint.services.manager import ServiceManager
     from blueprint.settings import Settings
     from blueprint.tasks import Context
 
@@ -59,8 +61,17 @@ def _answer(request: dict[str, Any], root: Path, settings: Settings) -> dict[str
     return judged.as_record() | {"exit_code": int(judged.exit_code), "waited": waited}
 
 
-def _context(root: Path, settings: Settings, origin: str) -> Context:
+@functools.cache
+def _services(root: Path) -> ServiceManager:
+    """One for all calls, as for all tasks of an execution: what task 6 begins, task 8 waits for."""
     from blueprint.services.manager import ServiceManager
+    from blueprint.workspace import Workspace
+
+    workspace = Workspace(root)
+    return ServiceManager(workspace.services, workspace.identity())
+
+
+def _context(root: Path, settings: Settings, origin: str) -> Context:
     from blueprint.tasks import Context
     from blueprint.workspace import Workspace
 
@@ -71,8 +82,7 @@ def _context(root: Path, settings: Settings, origin: str) -> Context:
         path.write_text(text, encoding="utf-8")
         return str(path.relative_to(root))
 
-    services = ServiceManager(workspace.services, workspace.identity())
-    return Context(settings=settings, workspace=workspace, services=services, origin=origin, document=document)
+    return Context(settings=settings, workspace=workspace, services=_services(root), origin=origin, document=document)
 
 
 if __name__ == "__main__":
