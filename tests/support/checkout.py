@@ -101,6 +101,11 @@ class Running:
         return self.terminal.read_text(encoding="utf-8", errors="replace")
 
 
+def _as_at_a_terminal() -> None:
+    """Ctrl-C is heard; what a shell starts in the background, such as these tests, ignores it and hands that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def until(found: Callable[[], T], seconds: float = 60.0, every: float = 0.05) -> T:
     """Ask until the answer is true; fails after so many seconds."""
     end = time.monotonic() + seconds
@@ -153,6 +158,7 @@ class Checkout:
                 stdout=terminal,
                 stderr=terminal,
                 start_new_session=True,
+                preexec_fn=_as_at_a_terminal,
             )
         return Running(process, Path(name), before)
 
@@ -301,11 +307,20 @@ class Checkout:
                     process.kill()
         until(lambda: not self.processes(), 10)
 
+    def _started_here(self) -> list[int]:
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == self.root:
+                    found.append(process.pid)
+        return found
+
     def reset(self) -> None:
         """Stop everything, and forget all that was done here but the environment."""
         if self.workspace.state.exists():
             with contextlib.suppress(OSError, ValueError):  # no identity: nothing was started
                 self.kill_everything()
+            until(lambda: not self._started_here(), 30)  # children that a killed executor has left, on their way out
             shutil.rmtree(self.workspace.state)
         for path in self.root.glob("logs/*"):
             path.unlink()
