@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from dataclasses import dataclass, field
 from types import FrameType
 
 from blueprint.errors import ExitCode
 
+# Tasks' threads may be importing or computing; the main thread writes the end, and after each write waits for its turn.
+_SWITCH_SECONDS = 0.0002
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -41,6 +44,7 @@ class Interruption:
             os._exit(128 + number)
         self.signal = number
         self.stop.set()
+        sys.setswitchinterval(_SWITCH_SECONDS)
 
     @property
     def exit_code(self) -> int:

@@ -69,7 +69,9 @@ def test_interrupted_while_the_environment_is_made_or_filled(tmp_path: Path) -> 
         fresh.await_record(running, "task started", task=task)
         finished = interrupted(fresh, running, number)
         assert finished, "it was over before the signal came"
-        assert fresh.last().tasks[task].status == "interrupted", finished.output
+        ended = ("interrupted", "changed") if task == 2 else ("interrupted",)  # an environment is soon made
+        assert fresh.last().tasks[task].status in ended, finished.output
+        assert set(fresh.last().tasks) <= set(range(1, task + 1)), finished.output
 
 
 def test_a_second_execution_is_refused_at_once_and_told_who_is_at_work(installed: Checkout) -> None:
