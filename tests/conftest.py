@@ -26,7 +26,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Say which tests belong together, and in which order they are given out."""
+    """Say which tests belong together, and in which order they are given out; leave out the longer ones."""
+    if config.getoption("--chaos-kills") <= KILLS:
+        for item in items:
+            if item.get_closest_marker("longer"):
+                item.add_marker(pytest.mark.skip(reason=f"in the longer run: --chaos-kills above {KILLS}"))
     if not hasattr(config, "workerinput"):
         return
     groups = {item: _group(item) for item in items}

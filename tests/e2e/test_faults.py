@@ -60,7 +60,15 @@ def down(checkout: Checkout) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("killed", [("server",), ("worker",), ("worker", "server")], ids=" and ".join)
+@pytest.mark.parametrize(
+    "killed",
+    [
+        pytest.param(("server",), marks=pytest.mark.longer),
+        pytest.param(("worker",), marks=pytest.mark.longer),
+        ("worker", "server"),
+    ],
+    ids=" and ".join,
+)
 def test_what_was_killed_during_a_flow_run_is_restored_by_resume(installed: Checkout, killed: tuple[str, ...]) -> None:
     installed.must("--phase", "2")
     running = installed.start("--phase", "3")
