@@ -152,9 +152,11 @@ def main() -> int:
     parser.add_argument("--from-nothing", action="store_true", help="also with no environment (downloads everything)")
     options = parser.parse_args()
     with project() as checkout:
-        results = [one_round(checkout) for _ in range(options.rounds)]
-        medians = {name: statistics.median(figures[name] for figures, _ in results) for name in results[0][0]}
-        print(f"medians of {options.rounds}", *table(medians), "", *timeline(results[-1][1]), "", sep="\n", flush=True)
+        if options.rounds:
+            results = [one_round(checkout) for _ in range(options.rounds)]
+            medians = {name: statistics.median(figures[name] for figures, _ in results) for name in results[0][0]}
+            lines = (*table(medians), "", *timeline(results[-1][1]), "")
+            print(f"medians of {options.rounds}", *lines, sep="\n", flush=True)
         if options.runs:
             print(*at_once(checkout, options.runs), "", sep="\n", flush=True)
     if options.from_nothing:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from tests.support.checkout import Checkout
 from tests.support.ports import free_ports
@@ -41,13 +42,14 @@ def create_run(api: httpx.Client, parameters: Mapping[str, Any]) -> str:
 
 
 def await_runs(api: httpx.Client, ids: list[str]) -> dict[str, str]:
-    """Wait until all of them are final; gives the state of each."""
+    """Wait until all of them are final; gives the state of each. A server that stalls for a minute is waited for."""
     while True:
-        answer = api.post("/flow_runs/filter", json={"flow_runs": {"id": {"any_": ids}}})
-        if answer.status_code == httpx.codes.OK:
-            states = {run["id"]: run["state"]["type"] for run in answer.json()}
-            if len(states) == len(ids) and set(states.values()) <= set(FINAL):
-                return states
+        with contextlib.suppress(httpx.TransportError):
+            answer = api.post("/flow_runs/filter", json={"flow_runs": {"id": {"any_": ids}}})
+            if answer.status_code == httpx.codes.OK:
+                states = {run["id"]: run["state"]["type"] for run in answer.json()}
+                if len(states) == len(ids) and set(states.values()) <= set(FINAL):
+                    return states
         time.sleep(0.1)
 
 
@@ -187,8 +189,12 @@ class ByHand:
         self.worker_online()
 
     def end(self) -> None:
-        """Kill all that was started."""
+        """Kill all that was started, and what that has started."""
         self.api.close()
+        families = [psutil.Process(one.pid).children(recursive=True) for one in self.services if one.poll() is None]
+        for process in (one for family in families for one in family):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         for service in reversed(self.services):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(service.pid, signal.SIGKILL)
