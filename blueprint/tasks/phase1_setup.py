@@ -95,10 +95,10 @@ def dependency_conflicts() -> list[str]:
 def configure_api_url(ctx: Context, handle: Handle) -> Evidence:
     """Task 6: a fresh process in the project folder resolves the platform's URL, with a Prefect home of its own."""
     changed = _write_configuration(ctx.settings, ctx.workspace)
-    _begin_services(ctx, handle)
     try:
+        _begin_services(ctx, handle)
         return _as_a_fresh_process_has_it(ctx, handle, changed)
-    except TaskFailed:
+    except (TaskFailed, EnvironmentRefused):
         ctx.services.stop_begun()
         raise
 

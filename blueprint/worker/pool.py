@@ -12,12 +12,14 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 _MOST_SECONDS = 600.0  # somebody begins the worker and never gets the server up: it must not wait for ever
 _PAUSE_SECONDS = 0.1
+_NOT_YET = (httpx.codes.NOT_FOUND, httpx.codes.SERVICE_UNAVAILABLE)
 
 
 def wait_for_pool(argv: Sequence[str]) -> None:
     """Wait until the pool that `--pool` names is there.
 
     The worker would make it itself, with a concurrency limit of its own; and it would end at once without a server.
+    Any other answer, such as 401, is for the worker to meet: it says in its log what is wrong.
 
     Raises:
         SystemExit: It is not there after ten minutes.
@@ -33,7 +35,7 @@ def wait_for_pool(argv: Sequence[str]) -> None:
 
         def is_there() -> bool:
             with contextlib.suppress(httpx.HTTPError):
-                return client.get(f"/work_pools/{quote(name, safe='')}").status_code == httpx.codes.OK
+                return client.get(f"/work_pools/{quote(name, safe='')}").status_code not in _NOT_YET
             return False
 
         waiting = retry(

@@ -101,3 +101,25 @@ def test_who_means_to_write_waits_for_its_turn_instead_of_failing_halfway(tmp_pa
     first.commit()
     thread.join()
     assert first.execute("SELECT count(*) FROM runs").fetchone() == (2,)
+
+
+def test_prefects_own_transactions_are_opened_as_writers(tmp_path: Path) -> None:
+    """It depends on the words with which Prefect opens them: a new version of it may use others."""
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
+    close_failed_cursors()
+    database = tmp_path / "server.db"
+
+    async def another_can_write() -> bool:
+        configuration = AioSqliteConfiguration(f"sqlite+aiosqlite:///{database}")
+        session = await configuration.session(await configuration.engine())
+        async with session, configuration.begin_transaction(session):
+            await session.execute(text("SELECT 1"))  # only now does it begin
+            with sqlite3.connect(database, timeout=0, isolation_level=None) as another:
+                try:
+                    another.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError:
+                    return False
+                return True
+
+    assert not asyncio.run(another_can_write())

@@ -31,7 +31,6 @@ def hooked(folder: str, seconds: float = 0) -> None:
         "main": sys.modules["__main__"].__spec__.name,  # type: ignore[union-attr]
         "ours": sorted(name for name in sys.modules if name.partition(".")[0] == "blueprint"),
         "run": os.environ.get("PREFECT__FLOW_RUN_ID"),
-        "threads": [],
     }
     Path(folder, "about.json").write_text(json.dumps(about), encoding="utf-8")
     get_run_logger().info("Waiting for %s s", seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -43,6 +44,49 @@ def test_a_service_is_started_once_and_adopted_by_the_next_execution(house: Hous
     second = _afresh(house).ensure(service, within(20))
     assert (second.identity, second.changed, second.why) == (first.identity, False, "")
     assert house.carriers() == [first.identity.pid]
+
+
+def test_what_was_begun_is_waited_for_and_told_as_started(house: House) -> None:
+    service = house.service("slow")
+    house.manager.begin(service, within(20))
+    (pid,) = house.carriers()
+    house.manager.begin(service, within(20))
+    started = house.manager.ensure(service, within(20))
+    assert (started.identity.pid, started.changed, started.why) == (pid, True, "it was not running")
+    assert get(f"http://127.0.0.1:{service.port}/", timeout=2).text == "hello"
+    house.manager.begin(service, within(20))
+    assert not house.manager.ensure(service, within(20)).changed
+    assert house.carriers() == [pid]
+
+
+def test_what_was_begun_and_dies_is_told_by_who_waits_for_it(house: House) -> None:
+    service = house.service("dies")
+    house.manager.begin(service, within(20))
+    with pytest.raises(TaskFailed, match="the database is on fire"):
+        house.manager.ensure(service, within(20))
+
+
+def test_what_was_begun_in_vain_is_stopped_and_what_ran_before_is_left(house: House) -> None:
+    before, begun = house.service(name="before"), house.service(name="begun")
+    pid = house.manager.ensure(before, within(20)).identity.pid
+    house.manager.begin(before, within(20))
+    house.manager.begin(begun, within(20))
+    house.manager.stop_begun()
+    assert house.carriers() == [pid]
+    assert house.manager.record("begun") is None
+
+
+def test_what_was_begun_by_a_killed_execution_is_adopted_by_the_next(house: House) -> None:
+    service = house.service("slow")
+    house.manager.begin(service, within(20))
+    (pid,) = house.carriers()
+    assert _afresh(house).ensure(service, within(20)).identity.pid == pid
+
+
+def test_nothing_is_begun_on_a_port_that_somebody_holds(house: House) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        house.manager.begin(house.service(port=stranger.getsockname()[1]), within(20))
+        assert house.carriers() == []
 
 
 def test_each_start_is_told_to_the_journal_once(house: House) -> None:
