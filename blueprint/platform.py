@@ -91,7 +91,7 @@ def runner(settings: Settings, workspace: Workspace) -> Service:
     return Service(
         name=RUNNER,
         title="Serving process",
-        argv=(sys.executable, "-m", "blueprint.deployment"),
+        argv=(sys.executable, "-m", "blueprint.deployment.serving"),
         env=prefect_env.for_worker(settings, workspace) | {SETTINGS_VARIABLE: json.dumps(each)},
         inherit=prefect_env.without_prefect(os.environ),
         cwd=workspace.root,

@@ -20,7 +20,7 @@ from blueprint.task import TaskFailed
 from blueprint.workspace import Workspace
 
 if TYPE_CHECKING:
-    from blueprint.deployment import FlowDefinition
+    from blueprint.flow.definition import FlowDefinition
     from blueprint.settings import Settings
 
 _MOST_REFUSED = 2
@@ -154,12 +154,13 @@ def _made(
     anything = Model.model_validate({"entrypoint": "flow.py:flow"})
     prefect_env.apply_to_self(anything, workspace)  # a flow that asks its server at import asks no other than ours
 
-    from blueprint import deployment
+    from blueprint.flow.definition import flow_definition
+    from blueprint.flow.parameters import parameter_problems
 
     name = place.name or _only_flow(place)
     first = {"entrypoint": place.entrypoint(name), "source": place.source}
     try:
-        flow = deployment.flow_definition(Model.model_validate(first), workspace.root)
+        flow = flow_definition(Model.model_validate(first), workspace.root)
     except TaskFailed as error:
         if place.file and "is not a flow" in error.what:
             raise UsageError(f"{name} in {place.file} is not a flow.", _name_one(_flows(place))) from error
@@ -171,7 +172,7 @@ def _made(
     settings = _as_read(text)
     notes = [f"Flow {flow.name!r}, deployment {settings.deployment!r}."]
     notes += [f"Task 28 will see {json.dumps(dict(one.parameters))} refused: {one.why}." for one in refused]
-    problems = deployment.parameter_problems(settings, workspace.root, settings.parameters)
+    problems = parameter_problems(settings, workspace.root, settings.parameters)
     notes += [f"Before you run it, correct [tool.blueprint.parameters]: {problem}." for problem in problems]
     return settings, text, notes
 
@@ -185,9 +186,9 @@ def _only_flow(place: _Place) -> str:
 
 
 def _flows(place: _Place) -> list[str]:
-    from blueprint import deployment
+    from blueprint.flow.loading import flows_in
 
-    return deployment.flows_in(place.file, place.folder) if place.file else []
+    return flows_in(place.file, place.folder) if place.file else []
 
 
 def _name_one(flows: Sequence[str]) -> str:
@@ -198,9 +199,9 @@ def _name_one(flows: Sequence[str]) -> str:
 
 def _refused(flow: FlowDefinition) -> list[schema.Refusal]:
     """Cases that the server will refuse by the flow's schema, each by another bound; checked as the server checks."""
-    from blueprint import deployment
+    from blueprint.flow.parameters import server_refuses
 
-    found = [one for one in schema.refusals(flow.schema) if deployment.server_refuses(flow.schema, one.parameters)]
+    found = [one for one in schema.refusals(flow.schema) if server_refuses(flow.schema, one.parameters)]
     return found[:_MOST_REFUSED]
 
 

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from blueprint import deployment, prefect_api, secrecy
-from blueprint.deployment import FlowDefinition
+from blueprint import prefect_api, secrecy
 from blueprint.facts import Deployment, Run
+from blueprint.flow.definition import FlowDefinition, flow_definition, loaded_schema
+from blueprint.flow.loading import folder_of, import_from
 from blueprint.services.manager import ServiceManager
 from blueprint.settings import Settings, told_apart
 from blueprint.task import TaskFailed, TaskSkipped
@@ -63,12 +64,12 @@ class Context:
 
     def flow(self) -> FlowDefinition:
         """The configured flow, loaded once."""
-        return deployment.flow_definition(self.settings, self.workspace.root)
+        return flow_definition(self.settings, self.workspace.root)
 
     def secrets(self) -> frozenset[str]:
         """The texts that must not be written anywhere; a parameter's only once the flow has said that it is secret."""
         found = (
-            secrecy.configured(one, deployment.loaded_schema(one, self.workspace.root))
+            secrecy.configured(one, loaded_schema(one, self.workspace.root))
             for one in self.every or self.settings.each()
         )
         return frozenset().union(*found)
@@ -151,9 +152,9 @@ class Context:
 
     def _check(self, name: str) -> Callable[[str, dict[str, Any]], Any]:
         module, _, function = name.partition(":")
-        folder = deployment.folder_of(self.settings, self.workspace.root)
+        folder = folder_of(self.settings, self.workspace.root)
         try:
-            found = getattr(deployment.import_from(folder, module), function)
+            found = getattr(import_from(folder, module), function)
             if not callable(found):
                 raise TypeError(f"{function} is not a function")
         except Exception as error:  # the user's own module may raise anything at import

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from blueprint import deployment, platform, prefect_api
+from blueprint import platform, prefect_api
+from blueprint.deployment import deploying
+from blueprint.deployment.desired_state import MADE_BY, DesiredDeployment, desired_deployment
 from blueprint.facts import Deployment
 from blueprint.services.probes import NotReady
 from blueprint.services.waiting import wait_until
@@ -12,14 +14,14 @@ from blueprint.tasks.context import Context
 from blueprint.tasks.proofs import RESTORE_DEPLOYMENT
 
 
-def own_deployment(ctx: Context, target: deployment.Wanted) -> Deployment | None:
+def own_deployment(ctx: Context, target: DesiredDeployment) -> Deployment | None:
     """What the server has under the deployment's name; None if the name is free.
 
     Raises:
         TaskFailed: It is somebody else's.
     """
     found = prefect_api.deployment(target.flow_name, target.name)
-    if found is not None and found.description != deployment.MADE_BY:
+    if found is not None and found.description != MADE_BY:
         raise TaskFailed(
             f"There is a deployment {target.flow_name}/{target.name} that Blueprint did not make.",
             where_to_look=f"{ctx.settings.server_url}/deployments/deployment/{found.id}",
@@ -28,9 +30,9 @@ def own_deployment(ctx: Context, target: deployment.Wanted) -> Deployment | None
     return found
 
 
-def see_that_no_other_has_its_name(ctx: Context, target: deployment.Wanted) -> None:
+def see_that_no_other_has_its_name(ctx: Context, target: DesiredDeployment) -> None:
     """Two flows in different files may call themselves the same: then the second deployment would replace the first."""
-    names = [deployment.wanted(one, ctx.workspace.root) for one in ctx.every]
+    names = [desired_deployment(one, ctx.workspace.root) for one in ctx.every]
     same = [one.entrypoint for one in names if (one.flow_name, one.name) == (target.flow_name, target.name)]
     if len(same) > 1:
         raise TaskFailed(
@@ -40,14 +42,14 @@ def see_that_no_other_has_its_name(ctx: Context, target: deployment.Wanted) -> N
         )
 
 
-def deploy(ctx: Context, target: deployment.Wanted) -> str:
+def deploy(ctx: Context, target: DesiredDeployment) -> str:
     """Deploy with `flow.deploy` what is not as wanted; gives what was not."""
     before = own_deployment(ctx, target)
     differences = _differences(target, before)
     # A new one twice: the second time must keep the first's id. The schedule comes with the second: to deploy again is
     # to replace it, and a server that makes the coming runs just then makes those of the old one too, which stay.
     for scheduled in (False, True) if before is None else (True,) if differences else ():
-        deployment.deploy(ctx.settings, ctx.workspace.root, scheduled=scheduled)
+        deploying.deploy(ctx.settings, ctx.workspace.root, scheduled=scheduled)
         made = ctx.require_deployment()
         if before is not None and made.id != before.id:
             raise TaskFailed(f"Deploying again changed the deployment's id from {before.id} to {made.id}.")
@@ -55,11 +57,11 @@ def deploy(ctx: Context, target: deployment.Wanted) -> str:
     return "; ".join(differences)
 
 
-def _differences(target: deployment.Wanted, found: Deployment | None) -> list[str]:
+def _differences(target: DesiredDeployment, found: Deployment | None) -> list[str]:
     return ["it was not registered"] if found is None else target.differences(found)
 
 
-def serve(ctx: Context, handle: Handle, before: list[tuple[deployment.Wanted, Deployment | None]]) -> str:
+def serve(ctx: Context, handle: Handle, before: list[tuple[DesiredDeployment, Deployment | None]]) -> str:
     """Have one process serve all deployments; gives why it had to be started, if it had."""
     ctx.services.stop(platform.WORKER, handle)
     started = ctx.services.ensure(platform.runner(ctx.settings, ctx.workspace), handle)
@@ -74,7 +76,7 @@ def serve(ctx: Context, handle: Handle, before: list[tuple[deployment.Wanted, De
     return "; ".join(reasons)
 
 
-def wait_as_wanted(ctx: Context, target: deployment.Wanted, handle: Handle) -> Deployment:
+def wait_as_wanted(ctx: Context, target: DesiredDeployment, handle: Handle) -> Deployment:
     """The deployment as the server has it, once it is as wanted.
 
     Raises:

@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from blueprint import child, deployment, platform, prefect_api, prefect_env
+from blueprint import child, platform, prefect_api, prefect_env
 from blueprint.errors import EnvironmentRefused
 from blueprint.facts import Run
 from blueprint.files import write_whole
+from blueprint.flow.loading import folder_of
 from blueprint.local_run import STATE_MARK
 from blueprint.services import probes
 from blueprint.services.marks import Mark
@@ -277,7 +278,7 @@ def _run_script(ctx: Context, handle: Handle) -> None:
     if settings.entrypoint.startswith("blueprint/pipeline/data_pipeline.py:"):
         argv: list[str | Path] = [sys.executable, str(flow.file), *tags]
     else:
-        folder = deployment.folder_of(settings, ctx.workspace.root)
+        folder = folder_of(settings, ctx.workspace.root)
         argv = [sys.executable, "-m", "blueprint.local_run", settings.entrypoint, "--folder", folder, *tags]
         env["_BLUEPRINT_PARAMETERS"] = json.dumps(settings.parameters)
     finished = child.run(argv, handle, env=env, cwd=ctx.workspace.root)

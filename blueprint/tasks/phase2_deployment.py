@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from blueprint import deployment, platform, prefect_api, schedule, ui
+from blueprint import platform, prefect_api, schedule, ui
+from blueprint.deployment.desired_state import desired_deployment
 from blueprint.facts import Deployment, Pool
+from blueprint.flow.parameters import parameter_problems
 from blueprint.services.probes import NotReady
 from blueprint.services.waiting import wait_until
 from blueprint.task import Evidence, Handle, TaskFailed
@@ -88,8 +90,8 @@ def start_worker(ctx: Context, handle: Handle) -> Evidence:
 def verify_definition(ctx: Context, handle: Handle) -> Evidence:
     """Task 14: the Python definition: entrypoint resolves, schedule fires, default parameters fit, the name is free."""
     settings = ctx.settings
-    target = deployment.wanted(settings, ctx.workspace.root)
-    problems = deployment.parameter_problems(settings, ctx.workspace.root, settings.parameters)
+    target = desired_deployment(settings, ctx.workspace.root)
+    problems = parameter_problems(settings, ctx.workspace.root, settings.parameters)
     if problems:
         raise TaskFailed(
             f"The default parameters do not fit the flow: {'; '.join(problems)}.",
@@ -120,7 +122,7 @@ def serve_flows(ctx: Context, handle: Handle) -> Evidence:
     """Task 15 in `serve` mode, once: one process serves all deployments, and has registered what is wanted."""
     if not ctx.settings.serves:
         return Evidence("")
-    targets = [deployment.wanted(one.settings, ctx.workspace.root) for one in ctx.each()]
+    targets = [desired_deployment(one.settings, ctx.workspace.root) for one in ctx.each()]
     before = [(target, own_deployment(ctx, target)) for target in targets]
     why = serve(ctx, handle, before)
     return Evidence("", changed=bool(why), why=why)
@@ -128,7 +130,7 @@ def serve_flows(ctx: Context, handle: Handle) -> Evidence:
 
 def deploy_flow(ctx: Context, handle: Handle) -> Evidence:
     """Task 15: deployed with flow.deploy or served with flow.serve; deploying again keeps the same id."""
-    target = deployment.wanted(ctx.settings, ctx.workspace.root)
+    target = desired_deployment(ctx.settings, ctx.workspace.root)
     why = "" if ctx.settings.serves else deploy(ctx, target)
     found = wait_as_wanted(ctx, target, handle)
     how = "served" if ctx.settings.serves else "deployed"

@@ -6,7 +6,8 @@ import importlib.metadata
 import json
 from typing import Any
 
-from blueprint import deployment, platform, prefect_api
+from blueprint import platform, prefect_api
+from blueprint.deployment.desired_state import desired_deployment
 from blueprint.errors import EnvironmentRefused
 from blueprint.facts import Deployment, Pool, Worker
 from blueprint.services import claims, probes
@@ -186,7 +187,7 @@ def prove_deployment(ctx: Context) -> Deployment:
         TaskFailed: It is not there, or other than defined.
     """
     found = ctx.require_deployment()
-    differences = deployment.wanted(ctx.settings, ctx.workspace.root).differences(found)
+    differences = desired_deployment(ctx.settings, ctx.workspace.root).differences(found)
     if differences:
         raise TaskFailed(
             f"The registered deployment is not as defined: {'; '.join(differences)}.",

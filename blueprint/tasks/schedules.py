@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from blueprint import deployment, prefect_api, schedule
+from blueprint import prefect_api, schedule
+from blueprint.deployment.desired_state import desired_deployment
+from blueprint.deployment.schedules import same_schedule
 from blueprint.facts import Deployment, Run
 from blueprint.services.probes import NotReady
 from blueprint.task import TaskFailed, TaskSkipped
@@ -18,9 +20,9 @@ def require_active(ctx: Context) -> tuple[Deployment, dict[str, Any]]:
     if not ctx.settings.has_schedule:
         raise TaskSkipped("no schedule is configured")
     found = ctx.require_deployment()
-    definition = dict(deployment.wanted(ctx.settings, ctx.workspace.root).schedule or {})
+    definition = dict(desired_deployment(ctx.settings, ctx.workspace.root).schedule or {})
     active = [dict(one.definition) for one in found.schedules if one.active]
-    matching = [one for one in active if deployment.same_schedule(definition, one)]
+    matching = [one for one in active if same_schedule(definition, one)]
     if found.paused or len(active) != 1 or not matching:
         raise TaskFailed(
             f"The server's schedule is {active or 'not active'}{', paused' if found.paused else ''}, not {definition}.",
