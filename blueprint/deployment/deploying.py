@@ -6,9 +6,9 @@ import contextlib
 import io
 from pathlib import Path
 
-from blueprint import prefect_api
 from blueprint.deployment.desired_state import MADE_BY, desired_deployment
 from blueprint.deployment.schedules import prefect_schedule
+from blueprint.prefect_api.client import asking
 from blueprint.settings import Settings
 from blueprint.task import TaskFailed
 
@@ -51,7 +51,7 @@ def deploy(settings: Settings, root: Path, *, scheduled: bool = True) -> str:
             )
 
     try:
-        return str(prefect_api.asking(f"deploy {target.flow_name}/{target.name}", question))
+        return str(asking(f"deploy {target.flow_name}/{target.name}", question))
     except DeploymentApplyError as error:
         raise TaskFailed(
             f"The server refused the deployment {target.flow_name}/{target.name}: {error}",

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from blueprint import prefect_api, secrecy
+from blueprint import secrecy
 from blueprint.facts import Deployment, Run
 from blueprint.flow.definition import FlowDefinition, flow_definition, loaded_schema
 from blueprint.flow.loading import folder_of, import_from
+from blueprint.prefect_api import deployments, flow_runs
 from blueprint.services.manager import ServiceManager
 from blueprint.settings import Settings, told_apart
 from blueprint.task import TaskFailed, TaskSkipped
@@ -81,7 +82,7 @@ class Context:
             TaskFailed: The server does not have it.
         """
         name = f"{self.flow().name}/{self.settings.deployment}"
-        found = prefect_api.deployment(self.flow().name, self.settings.deployment)
+        found = deployments.deployment(self.flow().name, self.settings.deployment)
         if found is None:
             raise TaskFailed(
                 f"The server has no deployment {name!r}.",
@@ -110,7 +111,7 @@ class Context:
 
     def runs_of(self, case: int | str) -> list[Run]:
         """The flow runs of one case of this deployment in this execution, oldest first."""
-        return prefect_api.runs(tags=[self.tag(case)])
+        return flow_runs.runs(tags=[self.tag(case)])
 
     def skip_without_pool(self) -> None:
         """Skip the task in `serve` mode.

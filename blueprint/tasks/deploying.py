@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from blueprint import platform, prefect_api
+from blueprint import platform
 from blueprint.deployment import deploying
 from blueprint.deployment.desired_state import MADE_BY, DesiredDeployment, desired_deployment
 from blueprint.facts import Deployment
+from blueprint.prefect_api import deployments
 from blueprint.services.probes import NotReady
 from blueprint.services.waiting import wait_until
 from blueprint.task import Handle, TaskFailed
@@ -20,7 +21,7 @@ def own_deployment(ctx: Context, target: DesiredDeployment) -> Deployment | None
     Raises:
         TaskFailed: It is somebody else's.
     """
-    found = prefect_api.deployment(target.flow_name, target.name)
+    found = deployments.deployment(target.flow_name, target.name)
     if found is not None and found.description != MADE_BY:
         raise TaskFailed(
             f"There is a deployment {target.flow_name}/{target.name} that Blueprint did not make.",
@@ -84,7 +85,7 @@ def wait_as_wanted(ctx: Context, target: DesiredDeployment, handle: Handle) -> D
     """
 
     def there() -> Deployment:
-        found = prefect_api.deployment(target.flow_name, target.name)
+        found = deployments.deployment(target.flow_name, target.name)
         differences = ["not registered yet"] if found is None else target.differences(found)
         if found is None or differences:
             raise NotReady("; ".join(differences))

@@ -6,8 +6,9 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from blueprint import prefect_api
 from blueprint.facts import Run, Transition
+from blueprint.prefect_api import flow_runs
+from blueprint.prefect_api.client import Refused
 from blueprint.reporting.failure_document import Case, Moment, render
 from blueprint.secrecy import hidden
 from blueprint.settings import RetryPolicy
@@ -69,7 +70,7 @@ def _trigger(
     filled = {name: _fill(value, places) for name, value in parameters.items()}
     try:
         return trigger(ctx, handle, case, filled, lost=lost)
-    except prefect_api.Refused as error:
+    except Refused as error:
         raise TaskFailed(
             f"The server refused the case {case}, whose run was to start: {error}",
             where_to_look="pyproject.toml [tool.blueprint.acceptance]",
@@ -85,8 +86,8 @@ def _fill(value: Any, places: Mapping[str, str]) -> Any:
 
 def _retries(run: Run) -> list[list[Transition]]:
     """For the flow run and each task run that was retried: its states, in order."""
-    histories = [prefect_api.transitions(run.id)]
-    histories += [prefect_api.task_run_transitions(one.id) for one in prefect_api.task_runs(run.id)]
+    histories = [flow_runs.transitions(run.id)]
+    histories += [flow_runs.task_run_transitions(one.id) for one in flow_runs.task_runs(run.id)]
     return [states for states in histories if _waits(states)]
 
 
@@ -127,7 +128,7 @@ def _require_policy(run: Run, policy: RetryPolicy | None, exactly: bool) -> list
 
 
 def _moments(history: list[Transition], run: Run) -> list[Moment]:
-    flow = [Moment(state.at, f"flow run {state.name}", state.message) for state in prefect_api.transitions(run.id)]
+    flow = [Moment(state.at, f"flow run {state.name}", state.message) for state in flow_runs.transitions(run.id)]
     return sorted(flow + [Moment(state.at, f"task run {state.name}", state.message) for state in history])
 
 
@@ -174,18 +175,18 @@ def _refused(ctx: Context, parameters: Mapping[str, Any]) -> Case:
     tag = f"{ctx.tag(REFUSED)}:{secrets.token_hex(4)}"
     deployed = ctx.require_deployment()
     try:
-        made = prefect_api.create_run(deployed.id, parameters, tags=[tag], idempotency_key=tag)
-    except prefect_api.Refused as error:
+        made = flow_runs.create_run(deployed.id, parameters, tags=[tag], idempotency_key=tag)
+    except Refused as error:
         message = str(error)
     else:
-        prefect_api.delete_run(made.id)
+        flow_runs.delete_run(made.id)
         raise TaskFailed(
             f"The server accepted {dict(parameters)}, which must be refused, and made the flow run {made.name} "
             "(it has been deleted).",
             where_to_look=ctx.settings.entrypoint,
             what_to_do="Declare the bound on the flow's own parameter, as in Annotated[int, Field(ge=1)].",
         )
-    if prefect_api.runs(tags=[tag]):
+    if flow_runs.runs(tags=[tag]):
         raise TaskFailed(f"The server refused {dict(parameters)}, but made a flow run all the same.")
     if not message.strip():
         raise TaskFailed(f"The server refused {dict(parameters)} without saying why.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime, timedelta
 
-from blueprint import platform, prefect_api
+from blueprint import platform
+from blueprint.prefect_api import flow_runs
 from blueprint.task import Evidence, Handle, TaskFailed
 from blueprint.tasks import failures
 from blueprint.tasks.context import Context
@@ -63,10 +64,10 @@ def _troubles(ctx: Context, deployment_id: str) -> list[str]:
     now = datetime.now(UTC)
     troubles = [
         f"{run.name} is {run.state} since {run.expected_start.isoformat()}"
-        for run in prefect_api.runs(deployment_id=deployment_id, types=["SCHEDULED", "PENDING"])
+        for run in flow_runs.runs(deployment_id=deployment_id, types=["SCHEDULED", "PENDING"])
         if run.expected_start and now - run.expected_start > _LATE_AFTER
     ]
-    ours = prefect_api.runs(tags=[ctx.mark])
+    ours = flow_runs.runs(tags=[ctx.mark])
     completed = {tag for run in ours if run.type == "COMPLETED" for tag in run.tags}
     for run in ours:
         replaced = any(tag in completed for tag in run.tags if tag.startswith(f"{ctx.mark}:"))

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from blueprint import platform, prefect_api
+from blueprint import platform
 from blueprint.facts import Run
+from blueprint.prefect_api import deployments, flow_runs, pools
 from blueprint.services.marks import marked
 from blueprint.services.processes import command_line, variable
 from blueprint.task import Handle
@@ -48,9 +49,9 @@ def crash_those_before_the_worker(ctx: Context, name: str = platform.WORKER) -> 
         return []
     started = datetime.fromisoformat(record.started_at)
     names = {one.settings.deployment for one in ctx.each()}
-    deployments = [one for name in sorted(names) for one in prefect_api.deployments_named(name)]
-    at_work = [run for one in deployments for run in prefect_api.runs(deployment_id=one.id, types=AT_WORK)]
-    return _crash(run for run in _without_process(ctx, at_work) if prefect_api.transitions(run.id)[-1].at < started)
+    every = [one for name in sorted(names) for one in deployments.deployments_named(name)]
+    at_work = [run for one in every for run in flow_runs.runs(deployment_id=one.id, types=AT_WORK)]
+    return _crash(run for run in _without_process(ctx, at_work) if flow_runs.transitions(run.id)[-1].at < started)
 
 
 def crash_if_lost(ctx: Context, run: Run, handle: Handle) -> bool:
@@ -61,7 +62,7 @@ def crash_if_lost(ctx: Context, run: Run, handle: Handle) -> bool:
     """
     watch = Watch(ctx, handle)
     while not watch.sees_lost(run):
-        now = prefect_api.run(run.id)
+        now = flow_runs.run(run.id)
         if now is None or watch.missing_since is None:
             return False
         handle.waiting(f"the process of flow run {run.name}, which is {now.state}")
@@ -111,12 +112,12 @@ def crash_local(ctx: Context) -> list[str]:
     Returns:
         The names of the runs that were marked.
     """
-    return _crash(prefect_api.runs(tags=[local_tag(ctx)], types=AT_WORK))
+    return _crash(flow_runs.runs(tags=[local_tag(ctx)], types=AT_WORK))
 
 
 def crash(run: Run) -> None:
     """Mark one run, unless it has ended by itself meanwhile."""
-    prefect_api.set_crashed(run.id, MESSAGE, force=run.type == "CANCELLING")  # which goes nowhere else by itself
+    flow_runs.set_crashed(run.id, MESSAGE, force=run.type == "CANCELLING")  # which goes nowhere else by itself
 
 
 def _crash(runs: Iterable[Run]) -> list[str]:
@@ -137,4 +138,4 @@ def _only_ours_could(ctx: Context) -> bool:
     if ctx.settings.serves:
         return True
     ours = platform.worker_name(ctx.workspace)
-    return not any(one.status == "ONLINE" and one.name != ours for one in prefect_api.workers(ctx.settings.pool))
+    return not any(one.status == "ONLINE" and one.name != ours for one in pools.workers(ctx.settings.pool))

@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from blueprint import child, platform, prefect_api, prefect_env
+from blueprint import child, platform, prefect_env
 from blueprint.errors import EnvironmentRefused
 from blueprint.facts import Run
 from blueprint.files import write_whole
 from blueprint.flow.loading import folder_of
 from blueprint.local_run import STATE_MARK
+from blueprint.prefect_api import flow_runs
 from blueprint.services import probes
 from blueprint.services.marks import Mark
 from blueprint.services.probes import NotReady
@@ -307,7 +308,7 @@ def verify_flow_run(ctx: Context, handle: Handle) -> Evidence:
     facts = prove_completed(ctx, run, handle)
 
     def logged() -> list[str]:
-        lines = prefect_api.logs(run.id)
+        lines = flow_runs.logs(run.id)
         if not lines:
             raise NotReady(f"the API has no log lines of {run.name} yet")
         return lines

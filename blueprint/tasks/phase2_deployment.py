@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from blueprint import platform, prefect_api, schedule, ui
+from blueprint import platform, schedule, ui
 from blueprint.deployment.desired_state import desired_deployment
 from blueprint.facts import Deployment, Pool
 from blueprint.flow.parameters import parameter_problems
+from blueprint.prefect_api import pools
 from blueprint.services.probes import NotReady
 from blueprint.services.waiting import wait_until
 from blueprint.task import Evidence, Handle, TaskFailed
@@ -43,14 +44,14 @@ def create_pool(ctx: Context, handle: Handle) -> Evidence:
     """Task 11: the work pool exists with type process."""
     ctx.skip_without_pool()
     settings = ctx.settings
-    found = prefect_api.pool(settings.pool)
+    found = pools.pool(settings.pool)
     why = ""
     if found is None:
-        prefect_api.create_process_pool(settings.pool, settings.pool_concurrency_limit)
+        pools.create_process_pool(settings.pool, settings.pool_concurrency_limit)
         why = "it did not exist"
     elif found.paused or found.concurrency_limit != settings.pool_concurrency_limit:
         why = f"it was paused={found.paused}, concurrency limit={found.concurrency_limit}"
-        prefect_api.update_pool(settings.pool, paused=False, concurrency_limit=settings.pool_concurrency_limit)
+        pools.update_pool(settings.pool, paused=False, concurrency_limit=settings.pool_concurrency_limit)
     found = require_process_pool(ctx)
     return Evidence(f"{found.name} exists with type process", pool_facts(found), changed=bool(why), why=why)
 

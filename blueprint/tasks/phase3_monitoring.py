@@ -8,8 +8,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from blueprint import platform, prefect_api
+from blueprint import platform
 from blueprint.facts import Run
+from blueprint.prefect_api import flow_runs
+from blueprint.prefect_api.client import Refused
 from blueprint.services import probes
 from blueprint.services.probes import NotReady
 from blueprint.services.waiting import wait_until
@@ -51,7 +53,7 @@ def trigger_default(ctx: Context, handle: Handle) -> Evidence:
 def _trigger(ctx: Context, handle: Handle, case: int, parameters: Mapping[str, Any] | None) -> Triggered:
     try:
         return trigger(ctx, handle, case, parameters)
-    except prefect_api.Refused as error:
+    except Refused as error:
         raise TaskFailed(
             f"The server refused the run's parameters: {error}",
             where_to_look="pyproject.toml [tool.blueprint]",
@@ -67,7 +69,7 @@ def verify_completed(ctx: Context, handle: Handle) -> Evidence:
     """Task 22: states in order Scheduled → Pending → Running → Completed, its task runs, its effect."""
     run = wait_for_end(ctx, _latest(ctx, 21), handle)
     facts = prove_completed(ctx, run, handle)
-    states = prefect_api.transitions(run.id)
+    states = flow_runs.transitions(run.id)
     if not in_order(states):
         raise TaskFailed(
             f"Flow run {run.name} went {' → '.join(state.name for state in states)}, "
@@ -160,7 +162,7 @@ def check_logs(ctx: Context, handle: Handle) -> Evidence:
     """Task 26: the API holds the lines that each run wrote to the worker's output."""
     log = ctx.workspace.logs / "worker.log"
     runs = [_latest(ctx, case) for case in _cases(ctx)]
-    tasks = run_logs.own_task_names(runs, prefect_api.runs(tags=[ctx.execution_mark]))
+    tasks = run_logs.own_task_names(runs, flow_runs.runs(tags=[ctx.execution_mark]))
     facts = {}
     for run in runs:
         written = run_logs.written(log, run.name, tasks[run.id])
@@ -170,7 +172,7 @@ def check_logs(ctx: Context, handle: Handle) -> Evidence:
             )
 
         def held(run: Run = run, written: list[str] = written) -> int:
-            messages = prefect_api.logs(run.id)
+            messages = flow_runs.logs(run.id)
             first_lines = {message.split("\n", 1)[0].rstrip() for message in messages}
             lost = [line for line in written if line not in first_lines]
             if lost:

@@ -6,10 +6,11 @@ import importlib.metadata
 import json
 from typing import Any
 
-from blueprint import platform, prefect_api
+from blueprint import platform
 from blueprint.deployment.desired_state import desired_deployment
 from blueprint.errors import EnvironmentRefused
 from blueprint.facts import Deployment, Pool, Worker
+from blueprint.prefect_api import pools
 from blueprint.services import claims, probes
 from blueprint.services.marks import Mark
 from blueprint.services.probes import NotReady
@@ -75,7 +76,7 @@ def prove_server(ctx: Context) -> dict[str, Any]:
 
 def require_process_pool(ctx: Context) -> Pool:
     name = ctx.settings.pool
-    found = prefect_api.pool(name)
+    found = pools.pool(name)
     where = f"{ctx.settings.server_url}/work-pools"
     if found is None:
         raise TaskFailed(f"The work pool {name!r} does not exist.", where_to_look=where, what_to_do=RESTORE_POOL)
@@ -152,7 +153,7 @@ def read_worker(ctx: Context) -> Worker:
         TaskFailed: The server does not know it.
     """
     name = platform.worker_name(ctx.workspace)
-    for one in prefect_api.workers(ctx.settings.pool):
+    for one in pools.workers(ctx.settings.pool):
         if one.name == name:
             return one
     raise TaskFailed(

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from blueprint import prefect_api
 from blueprint.facts import Run
+from blueprint.prefect_api import flow_runs
 
 _LINE = re.compile(r"(?:Flow|Task) run '(?P<name>[^']+)' - (?P<message>.*)$")
 
@@ -20,7 +20,7 @@ def own_task_names(runs: Iterable[Run], others: Iterable[Run]) -> Mapping[str, s
     whose a line under such a name is cannot be told.
     """
     every = {run.id: run for run in (*runs, *others)}
-    names = {run_id: {one.name for one in prefect_api.task_runs(run_id)} for run_id in every}
+    names = {run_id: {one.name for one in flow_runs.task_runs(run_id)} for run_id in every}
     owners = Counter(name for of_run in names.values() for name in of_run)
     return {run_id: {name for name in of_run if owners[name] == 1} for run_id, of_run in names.items()}
 

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from blueprint import prefect_api, schedule
+from blueprint import schedule
 from blueprint.deployment.desired_state import desired_deployment
 from blueprint.deployment.schedules import same_schedule
 from blueprint.facts import Deployment, Run
+from blueprint.prefect_api import deployments, flow_runs
 from blueprint.services.probes import NotReady
 from blueprint.task import TaskFailed, TaskSkipped
 from blueprint.tasks.context import Context
@@ -36,7 +37,7 @@ def upcoming(ctx: Context, deployment_id: str) -> list[str]:
     """The coming runs that the server has made, in the schedule's zone; they must fall when the schedule fires."""
     zone = ZoneInfo(ctx.settings.timezone)
     now = datetime.now(UTC)
-    runs = prefect_api.runs(deployment_id=deployment_id, types=["SCHEDULED"], auto_scheduled_only=True)
+    runs = flow_runs.runs(deployment_id=deployment_id, types=["SCHEDULED"], auto_scheduled_only=True)
     times = [run.expected_start for run in runs if run.expected_start and run.expected_start > now]
     if len(times) < 3:
         raise NotReady(f"the server has made {len(times)} of 3 coming runs")
@@ -54,18 +55,18 @@ def around_clock_change(ctx: Context, deployment_id: str, change: datetime) -> l
         return ["the schedule does not fire within two days of it"]
     before = {run.id for run in _auto(deployment_id)}
     try:
-        prefect_api.schedule_between(deployment_id, start, end)
+        deployments.schedule_between(deployment_id, start, end)
         runs = [run for run in _auto(deployment_id) if run.expected_start and start <= run.expected_start <= end]
         _compare([run.expected_start for run in runs if run.expected_start][: len(expected)], expected)
     finally:
         for run in _auto(deployment_id):
             if run.id not in before and run.expected_start and start <= run.expected_start:
-                prefect_api.delete_run(run.id)
+                flow_runs.delete_run(run.id)
     return [time.astimezone(ZoneInfo(ctx.settings.timezone)).isoformat() for time in expected]
 
 
 def _auto(deployment_id: str) -> list[Run]:
-    return prefect_api.runs(deployment_id=deployment_id, types=["SCHEDULED"], auto_scheduled_only=True)
+    return flow_runs.runs(deployment_id=deployment_id, types=["SCHEDULED"], auto_scheduled_only=True)
 
 
 def _compare(times: list[datetime], expected: list[datetime]) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from blueprint import platform, prefect_api
+from blueprint import platform
 from blueprint.facts import Run, Transition
+from blueprint.prefect_api import flow_runs
 from blueprint.services.probes import NotReady
 from blueprint.services.waiting import wait_until
 from blueprint.task import Handle, TaskFailed
@@ -43,7 +44,7 @@ def trigger(
     so is one whose process is gone.
 
     Raises:
-        prefect_api.Refused: The server does not accept the parameters.
+        Refused: The server does not accept the parameters.
     """
     earlier = ctx.runs_of(case)
     for run in reversed(earlier):
@@ -51,7 +52,7 @@ def trigger(
             return Triggered(run, created=False)
     tag = ctx.tag(case)
     deployed = ctx.require_deployment()
-    made = prefect_api.create_run(deployed.id, parameters, tags=ctx.tags(case), idempotency_key=f"{tag}:{len(earlier)}")
+    made = flow_runs.create_run(deployed.id, parameters, tags=ctx.tags(case), idempotency_key=f"{tag}:{len(earlier)}")
     return Triggered(made, created=True, why=_why_another(earlier))
 
 
@@ -102,7 +103,7 @@ def require_run(run_id: str) -> Run:
     Raises:
         TaskFailed: The server does not know it.
     """
-    found = prefect_api.run(run_id)
+    found = flow_runs.run(run_id)
     if found is None:
         raise TaskFailed(
             f"The server no longer knows the flow run {run_id}.",
@@ -133,8 +134,8 @@ def prove_completed(ctx: Context, run: Run, handle: Handle | None = None) -> dic
             what_to_do="Mend what the run's logs say, then run `python run_blueprint.py --resume`.",
             facts={"flow_run_id": run.id, "parameters": dict(run.parameters)},
         )
-    states = prefect_api.transitions(run.id)
-    task_runs = settled_task_runs(ctx, run, handle) if handle else prefect_api.task_runs(run.id)
+    states = flow_runs.transitions(run.id)
+    task_runs = settled_task_runs(ctx, run, handle) if handle else flow_runs.task_runs(run.id)
     expected = len(ctx.settings.tasks)
     # A flow that we know nothing of may live with a failed task and say so: it is the flow run that must be Completed.
     unfinished = [one.name for one in task_runs if one.type != "COMPLETED" and (expected or not one.is_final)]
@@ -173,7 +174,7 @@ def settled_task_runs(ctx: Context, run: Run, handle: Handle) -> list[Run]:
 
     def settled() -> list[Run]:
         nonlocal news, since
-        seen = prefect_api.task_runs(run.id)
+        seen = flow_runs.task_runs(run.id)
         moving = sum(not one.is_final for one in seen)
         if news != (len(seen), moving):
             news, since = (len(seen), moving), handle.clock()
@@ -196,7 +197,7 @@ def _logged_task_runs(run: Run) -> set[str]:
 
     How many task runs a flow makes is known to nobody before, and each of them logs how it ended.
     """
-    lines = prefect_api.log_lines(run.id)
+    lines = flow_runs.log_lines(run.id)
     if not any(line.task_run_id is None and line.message.startswith("Finished in state") for line in lines):
         raise NotReady(f"the last log line of {run.name} has not arrived yet")
     return {line.task_run_id for line in lines if line.task_run_id}
