@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from blueprint.prefect_server import ClosingConnection, ClosingCursor, close_failed_cursors
+from blueprint.prefect_server.cursors import ClosingConnection, ClosingCursor, close_failed_cursors
 
 BUSY_SECONDS = 4.0
 

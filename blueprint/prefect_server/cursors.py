@@ -1,6 +1,4 @@
-"""Starts Prefect's server so that SQLite's waiting for a lock neither fails its requests nor stops its event loop.
-
-`python -m blueprint.prefect_server server start` is `python -m prefect server start` with these two mends.
+"""SQLite's waiting for a lock, so that it neither fails the server's requests nor stops its event loop.
 
 Prefect opens its transactions as readers (`BEGIN DEFERRED`). One that has read and then writes, while another has
 written, is refused by SQLite at once and answered 503; Prefect's clients then sleep for 2, 4, 8, … seconds, and give
@@ -17,7 +15,6 @@ nothing.
 
 from __future__ import annotations
 
-import runpy
 import sqlite3
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -62,8 +59,3 @@ def close_failed_cursors() -> None:
     def use_factory(dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> None:
         if dialect.name == "sqlite":
             parameters.setdefault("factory", ClosingConnection)
-
-
-if __name__ == "__main__":
-    close_failed_cursors()
-    runpy.run_module("prefect", run_name="__main__", alter_sys=True)
