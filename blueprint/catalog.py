@@ -41,7 +41,7 @@ def _specs() -> tuple[TaskSpec, ...]:
         (5, "Validate installation", (4,), 120, "versions, dependency consistency, the server application imports"),
         (6, "Configure API URL", (4,), 60, "a fresh process in the project folder resolves the platform's URL"),
         (7, "Verify data_pipeline.py", (4,), 60, "flow, parameter schema, tasks; the data source answers"),
-        (8, "Start Prefect server", (4, 6), 120, "ready, right version, the port's listener is our process"),
+        (8, "Start Prefect server", (4,), 120, "ready, right version, the port's listener is our process"),
         (9, "Test local execution", (7, 8), 120, "the pipeline as a script ends 0 and its rows are in the warehouse"),
         (10, "Verify flow run in system", (9,), 60, "the server knows that run: Completed, its task runs, its logs"),
     )
@@ -61,7 +61,7 @@ def _specs() -> tuple[TaskSpec, ...]:
         (17, "Check deployment in UI", (15,), 30, "the page, its API address, and the query that lists the deployment"),
         (18, "Verify schedule configuration", (15,), 60, "the server's copy, and runs on both sides of a clock change"),
         (19, "Verify worker is polling", (13,), 60, "the worker's last heartbeat moves between two reads"),
-        (20, "Phase 2 complete verification", (12, 16, 17, 18, 19), 60, "pool, worker and deployment read afresh"),
+        (20, "Phase 2 complete verification", (6, 12, 16, 17, 18, 19), 60, "pool, worker and deployment read afresh"),
     )
     phase3 = (
         (21, "Trigger deployment (default parameters)", (13, 15), 60, "a run of the deployment, default parameters"),

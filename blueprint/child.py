@@ -16,6 +16,9 @@ from pathlib import Path
 from blueprint.task import Handle, TaskStopped
 
 _POLL_SECONDS = 0.1
+STANDS_BACK = (
+    10  # the niceness of a check that few wait for, beside the start of the server, which everything waits for
+)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from blueprint.secrecy import hidden
 from blueprint.settings import Settings
 from blueprint.task import Evidence, Handle, TaskFailed, TaskSkipped
-from blueprint.tasks import final, phase1_setup, phase2_deployment, phase3_monitoring
+from blueprint.tasks import final, phase1_setup, phase2_deployment, phase3_monitoring, prefect_home
 from blueprint.tasks.context import Context
 from blueprint.tasks.per_deployment import in_turn, side_by_side
 
@@ -68,7 +68,7 @@ def _rounds(runs: int, limit: int | None) -> int:
 
 _OF_PLATFORM: dict[int, _Function] = {
     5: phase1_setup.validate_installation,
-    6: phase1_setup.configure_api_url,
+    6: prefect_home.configure_api_url,
     8: phase1_setup.start_server,
     11: phase2_deployment.create_pool,
     12: phase2_deployment.verify_pool,

@@ -33,10 +33,10 @@ def document(ctx: Context, handle: Handle) -> Evidence:
     retried = acceptance.retried if _source_can_fail(ctx) or not _names_source(acceptance.retried) else None
     if retried is None and acceptance.failing is None and not acceptance.refused:
         raise TaskSkipped("no acceptance case `retried`, `failing` or `refused` is configured")
-    made_retried = _trigger(ctx, handle, RETRIED, retried, lost=("FAILED",)) if retried is not None else None
-    made_failing = (
+    made_failing = (  # the first, because it takes longest: all its retries with their delays
         _trigger(ctx, handle, FAILING, acceptance.failing, lost=()) if acceptance.failing is not None else None
     )
+    made_retried = _trigger(ctx, handle, RETRIED, retried, lost=("FAILED",)) if retried is not None else None
     cases = [_refused(ctx, parameters) for parameters in acceptance.refused]
     facts: dict[str, Any] = {"refused": [case.outcome for case in cases]}
     if made_failing is not None:

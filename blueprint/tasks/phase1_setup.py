@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from blueprint import child, platform, prefect_env
 from blueprint.errors import EnvironmentRefused
@@ -20,28 +18,14 @@ from blueprint.services import probes
 from blueprint.services.marks import Mark
 from blueprint.services.probes import NotReady
 from blueprint.services.waiting import wait_until
-from blueprint.settings import Settings
 from blueprint.task import Evidence, Handle, TaskFailed
-from blueprint.tasks import orphans
+from blueprint.tasks import orphans, prefect_home
 from blueprint.tasks.context import Context
 from blueprint.tasks.proofs import prove_server
 from blueprint.tasks.triggering import effect_summary, prove_completed, task_runs_summary
-from blueprint.workspace import Workspace
 
-_NICENESS = 10  # a check that nothing waits for stands back for the server, which everything waits for
 _PACKAGES = ("prefect", "pydantic", "tenacity", "psutil", "fastapi", "starlette", "sqlalchemy")
 _IMPORT_SERVER = "import prefect.server.api.server as server; server.create_app()"
-_RESOLVE = """
-import json
-from prefect.settings import get_current_settings
-settings = get_current_settings()
-print(json.dumps({
-    "api_url": settings.api.url,
-    "home": str(settings.home),
-    "profiles": str(settings.profiles_path),
-    "ephemeral": settings.server.ephemeral.enabled,
-}))
-"""
 
 
 def validate_installation(ctx: Context, handle: Handle) -> Evidence:
@@ -58,7 +42,7 @@ def validate_installation(ctx: Context, handle: Handle) -> Evidence:
     handle.waiting("the server application to import")
     env = prefect_env.for_child(ctx.settings, ctx.workspace)
     finished = child.run(
-        [sys.executable, "-c", _IMPORT_SERVER], handle, env=env, cwd=ctx.workspace.root, niceness=_NICENESS
+        [sys.executable, "-c", _IMPORT_SERVER], handle, env=env, cwd=ctx.workspace.root, niceness=child.STANDS_BACK
     )
     if finished.returncode != 0:
         raise TaskFailed(
@@ -92,78 +76,6 @@ def dependency_conflicts() -> list[str]:
                 wants = f"{requirement.name}{requirement.specifier}"
                 conflicts.append(f"{one.metadata['Name']} {one.version} needs {wants}, found {have or 'none'}")
     return sorted(conflicts)
-
-
-def configure_api_url(ctx: Context, handle: Handle) -> Evidence:
-    """Task 6: a fresh process in the project folder resolves the platform's URL, with a Prefect home of its own."""
-    changed = _write_configuration(ctx.settings, ctx.workspace)
-    try:
-        _begin_services(ctx, handle)
-        return _as_a_fresh_process_has_it(ctx, handle, changed)
-    except (TaskFailed, EnvironmentRefused):
-        ctx.services.stop_begun()
-        raise
-
-
-def _begin_services(ctx: Context, handle: Handle) -> None:
-    """Have server and worker import Prefect while this and other tasks still prove; 8 and 13 wait until they are up."""
-    ctx.services.begin(platform.server(ctx.settings, ctx.workspace), handle)
-    if ctx.with_worker and not ctx.settings.serves:
-        ctx.services.begin(platform.worker(ctx.settings, ctx.workspace), handle)
-
-
-def _as_a_fresh_process_has_it(ctx: Context, handle: Handle, changed: list[str]) -> Evidence:
-    handle.waiting("a fresh process to read Prefect's settings")
-    env = prefect_env.without_prefect(os.environ)
-    finished = child.run([sys.executable, "-c", _RESOLVE], handle, env=env, cwd=ctx.workspace.root)
-    if finished.returncode != 0:
-        raise TaskFailed(
-            f"A process in the project folder cannot read Prefect's settings: {finished.last_line()}",
-            where_to_look="prefect.toml, .env and [tool.prefect] in pyproject.toml",
-            what_to_do="Correct what the message names, then run `python run_blueprint.py --resume`.",
-        )
-    facts: dict[str, Any] = json.loads(finished.output.strip().splitlines()[-1])
-    wanted = {
-        "api_url": ctx.settings.api_url,
-        "home": str(ctx.workspace.prefect_home),
-        "profiles": str(ctx.workspace.prefect_home / "profiles.toml"),
-        "ephemeral": False,
-    }
-    wrong = [f"{key} is {facts.get(key)!r}, not {value!r}" for key, value in wanted.items() if facts.get(key) != value]
-    if wrong:
-        raise TaskFailed(
-            f"A process in the project folder resolves other settings: {'; '.join(wrong)}.",
-            where_to_look="a .env file in the project folder overrides prefect.toml",
-            what_to_do="Take the PREFECT_ lines out of .env, then run `python run_blueprint.py --resume`.",
-            facts=facts,
-        )
-    return Evidence(
-        f"a fresh process here uses {ctx.settings.api_url}, home .blueprint/prefect, no ephemeral server",
-        facts,
-        changed=bool(changed),
-        why=f"{' and '.join(changed)} did not say so" if changed else "",
-    )
-
-
-def _write_configuration(settings: Settings, workspace: Workspace) -> list[str]:
-    """Write what differs and return its names; a prefect.toml that is not ours is never overwritten."""
-    toml = workspace.root / "prefect.toml"
-    if toml.exists() and not toml.read_text(encoding="utf-8", errors="replace").startswith(prefect_env.TOML_HEADER):
-        raise TaskFailed(
-            "There is a prefect.toml in the project folder that Blueprint did not write.",
-            where_to_look=str(toml),
-            what_to_do="Move it away, or move its settings into [tool.prefect] of pyproject.toml, and run again.",
-        )
-    workspace.prefect_home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    changed = []
-    for path, text in (
-        (toml, prefect_env.prefect_toml(settings, workspace)),
-        (workspace.prefect_home / "profiles.toml", prefect_env.PROFILES_TOML),
-    ):
-        if not path.exists() or path.read_text(encoding="utf-8", errors="replace") != text:
-            write_whole(path, text)
-            changed.append(path.name)
-    return changed
 
 
 def verify_pipeline(ctx: Context, handle: Handle) -> Evidence:
@@ -220,7 +132,9 @@ def _data_source(ctx: Context, handle: Handle) -> tuple[str, bool, str]:
 
 def start_server(ctx: Context, handle: Handle) -> Evidence:
     """Task 8: the server is ready, of the right version, and the port's listener is the process we started."""
+    prefect_home.require_ours(ctx.workspace)
     try:
+        _begin(ctx, handle)
         started = ctx.services.ensure(platform.server(ctx.settings, ctx.workspace), handle)
         facts = prove_server(ctx)
     except (TaskFailed, EnvironmentRefused):
@@ -234,6 +148,13 @@ def start_server(ctx: Context, handle: Handle) -> Evidence:
         changed=started.changed,
         why=started.why,
     )
+
+
+def _begin(ctx: Context, handle: Handle) -> None:
+    """Have server and worker import Prefect at the same time; task 13 waits for the worker."""
+    ctx.services.begin(platform.server(ctx.settings, ctx.workspace), handle)
+    if ctx.with_worker and not ctx.settings.serves:
+        ctx.services.begin(platform.worker(ctx.settings, ctx.workspace), handle)
 
 
 def test_local_execution(ctx: Context, handle: Handle) -> Evidence:
