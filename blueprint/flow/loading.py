@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -125,11 +126,11 @@ def _prefer(folder: Path) -> None:
     """
     if sys.path[0] != str(folder):
         sys.path[:] = [str(folder), *(path for path in sys.path if path != str(folder))]
-    others = _folders - {folder}
+    others = tuple(f"{other}{os.sep}" for other in _folders - {folder})
     _folders.add(folder)
-    for name, module in list(sys.modules.items()):
-        file = Path(getattr(module, "__file__", None) or "")
-        if "site-packages" in file.parts or not others & set(file.parents):
+    for name, module in list(sys.modules.items()) if others else ():
+        path = getattr(module, "__file__", None) or ""
+        if not path.startswith(others) or "site-packages" in (file := Path(path)).parts:
             continue
         own, package = folder / f"{name.partition('.')[0]}.py", folder / name.partition(".")[0]
         if (own.is_file() and file != own) or (package.is_dir() and package not in file.parents and file != own):

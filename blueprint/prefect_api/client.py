@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
+from blueprint import zone_names
 from blueprint.task import TaskFailed
 
 if TYPE_CHECKING:
@@ -16,12 +19,28 @@ if TYPE_CHECKING:
 
 PAGE = 200  # entries asked for at a time
 _BUSY_SECONDS = 30.0
+_importing = threading.Lock()
 
 T = TypeVar("T")
 
 
 class Refused(Exception):
     """The server refused to create a run; the message is its reason. No run was made."""
+
+
+def import_prefect() -> None:
+    """Import Prefect, in one thread while all others wait.
+
+    Two threads that import modules which need each other may meet half-made ones: Python breaks the deadlock that way.
+    """
+    with _importing:
+        zone_names.remember()
+        gc.disable()  # what imports make is there to stay
+        try:
+            import prefect.client.orchestration
+            import prefect.flows  # noqa: F401
+        finally:
+            gc.enable()
 
 
 @functools.cache

@@ -27,7 +27,7 @@ _RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # Prefect gives it to the process of eac
 _SERVED_PROCESS = "multiprocessing.spawn"
 _REPORT_SECONDS = 10.0  # within which a worker that lives reports that a run's process has ended
 _START_SECONDS = 60.0  # within which it starts one that it has taken; a busy machine was seen to need 15
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 2.0  # a look goes through all processes of the machine
 
 
 def have_processes(ctx: Context, runs: Iterable[Run]) -> set[str]:

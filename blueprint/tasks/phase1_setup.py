@@ -25,7 +25,7 @@ from blueprint.tasks.proofs import prove_server
 from blueprint.tasks.triggering import effect_summary, prove_completed, task_runs_summary
 
 _PACKAGES = ("prefect", "pydantic", "tenacity", "psutil", "fastapi", "starlette", "sqlalchemy")
-_IMPORT_SERVER = "import prefect.server.api.server as server; server.create_app()"
+_IMPORT_SERVER = "import gc; gc.disable(); import prefect.server.api.server as server; server.create_app()"
 
 
 def validate_installation(ctx: Context, handle: Handle) -> Evidence:
@@ -63,18 +63,18 @@ def dependency_conflicts() -> list[str]:
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    distributions = list(importlib.metadata.distributions())
-    versions = {canonicalize_name(one.metadata["Name"]): one.version for one in distributions}
+    installed = [one.metadata for one in importlib.metadata.distributions()]  # reading it takes a while: once for each
+    versions = {canonicalize_name(one["Name"]): one["Version"] for one in installed}
     conflicts = []
-    for one in distributions:
-        for text in one.requires or ():
+    for one in installed:
+        for text in one.get_all("Requires-Dist", ()):
             requirement = Requirement(text)
             if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
                 continue
             have = versions.get(canonicalize_name(requirement.name))
             if have is None or not requirement.specifier.contains(have, prereleases=True):
                 wants = f"{requirement.name}{requirement.specifier}"
-                conflicts.append(f"{one.metadata['Name']} {one.version} needs {wants}, found {have or 'none'}")
+                conflicts.append(f"{one['Name']} {one['Version']} needs {wants}, found {have or 'none'}")
     return sorted(conflicts)
 
 
