@@ -1,7 +1,7 @@
 """Arguments to one command, and the only error boundary.
 
 An expected error is one sentence and its exit code; anything else is a bug, kept whole in a file to report.
-Standard library only at import: this runs before anything is installed.
+Standard library only at import, and little of it: this runs before anything is installed, and twice where `.venv` is.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from blueprint import __version__
+from blueprint import __version__, venv
 from blueprint.errors import BlueprintError, ExitCode
-from blueprint.options import parse
-from blueprint.workspace import Workspace
+
+# They look around and are over, in the environment if there is one: it is entered before anything else is imported.
+_QUICK = ("plan", "verify", "stop")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -30,13 +30,18 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The process's exit code.
     """
-    workspace = Workspace(Path(__file__).resolve().parent.parent)
+    root = Path(__file__).resolve().parent.parent
     try:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # the door's; from here on there is this boundary
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        if argv and argv[0] in _QUICK:
+            venv.go_on(root, argv)
+        from blueprint.options import parse
+        from blueprint.workspace import Workspace
+
         options = parse(argv)
         command = importlib.import_module(f"blueprint.commands.{options.command}")
-        return int(command.run(options, workspace))
+        return int(command.run(options, Workspace(root)))
     except BlueprintError as error:
         _say(f"Error: {error}")
         return int(error.exit_code)
@@ -49,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.PROVEN)
     except Exception as error:  # noqa: BLE001  the boundary: whatever comes here is a bug
-        _say(f"This is a bug in Blueprint: {type(error).__name__}: {error}. {_keep(workspace, argv)}")
+        _say(f"This is a bug in Blueprint: {type(error).__name__}: {error}. {_keep(root, argv)}")
         return int(ExitCode.BUG)
 
 
@@ -61,8 +66,10 @@ def _say(text: str) -> None:
             print(text.encode("ascii", "replace").decode(), file=sys.stderr, flush=True)
 
 
-def _keep(workspace: Workspace, argv: Sequence[str]) -> str:
-    path = workspace.logs / "bug.log"
+def _keep(root: Path, argv: Sequence[str]) -> str:
+    import traceback
+
+    path = root / "logs" / "bug.log"
     text = f"Blueprint {__version__}\nPython {sys.version}\n{sys.platform}\narguments: {list(argv)}\n\n"
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

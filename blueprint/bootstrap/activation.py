@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from blueprint import child
+from blueprint import child, venv
 from blueprint.task import Evidence, Handle, TaskFailed
 from blueprint.workspace import Workspace
-
-_HANDOVER = "_BLUEPRINT_HANDOVER"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def inside(workspace: Workspace) -> bool:
     """Whether this process runs in the workspace's environment."""
-    return os.path.realpath(sys.prefix) == os.path.realpath(workspace.venv)
+    return venv.inside(workspace.venv)
 
 
 def reexec(workspace: Workspace, argv: Sequence[str], handover: Mapping[str, str]) -> NoReturn:
@@ -30,20 +26,13 @@ def reexec(workspace: Workspace, argv: Sequence[str], handover: Mapping[str, str
         argv: The arguments after the program's name.
         handover: What the next stage gets from its `handover()`.
     """
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONHOME", "__PYVENV_LAUNCHER__")}
-    environment[_HANDOVER] = json.dumps(dict(handover))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # A signal that comes while there is no Python to handle it waits until `handover`.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    python = str(workspace.python)
-    os.execve(python, [python, str(workspace.root / "run_blueprint.py"), *argv], environment)  # noqa: S606
+    venv.reexec(workspace.root, workspace.python, argv, json.dumps(dict(handover)))
+    raise AssertionError("execve came back")
 
 
 def handover() -> dict[str, str] | None:
     """What the stage before handed over, None if there was none. Taken out of the environment: no child sees it."""
-    text = os.environ.pop(_HANDOVER, None)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    text = venv.handed_over()
     if text is None:
         return None
     try:

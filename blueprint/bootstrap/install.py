@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from blueprint.bootstrap import extras, installers
-from blueprint.bootstrap.environment import environment_problem, how_to_get_venv, site_packages
+from blueprint.bootstrap.environment import environment_problem, how_to_get_venv
 from blueprint.bootstrap.failures import Cause, no_room
 from blueprint.bootstrap.installed import Difference, compare, scan
 from blueprint.bootstrap.installers import InstallerFailed, requirements_file
@@ -20,6 +20,7 @@ from blueprint.bootstrap.lockfile import Pin, read_lock, select
 from blueprint.errors import EnvironmentRefused
 from blueprint.files import write_whole
 from blueprint.task import Evidence, Handle, TaskFailed
+from blueprint.venv import site_packages
 from blueprint.workspace import Workspace
 
 LOCK = "requirements.lock"

@@ -8,12 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from blueprint.bootstrap.environment import MINIMUM_PYTHON, environment_problem, site_packages
+from blueprint.bootstrap.environment import environment_problem
 from blueprint.bootstrap.installed import scan
 from blueprint.bootstrap.lockfile import read_lock
 from blueprint.errors import EnvironmentRefused
 from blueprint.files import refused
 from blueprint.task import Evidence, Handle, TaskFailed
+from blueprint.venv import MINIMUM_PYTHON, site_packages
 from blueprint.workspace import Workspace
 
 NEEDED_FILES = (

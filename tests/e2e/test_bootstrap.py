@@ -28,11 +28,12 @@ import pytest
 
 from blueprint import bootstrap, child
 from blueprint.bootstrap import installers
-from blueprint.bootstrap.environment import base_python, site_packages
+from blueprint.bootstrap.environment import base_python
 from blueprint.bootstrap.installed import compare, scan
 from blueprint.bootstrap.lockfile import read_lock, select
 from blueprint.errors import EnvironmentRefused
 from blueprint.task import Evidence, TaskFailed, TaskStopped, within
+from blueprint.venv import site_packages
 from blueprint.workspace import Workspace
 from tests.support.wheels import lock_line, make_wheel
 

@@ -27,6 +27,7 @@ STAGE_ONE = (
         "secrecy",
         "session",
         "task",
+        "venv",
         "verdict",
         "workspace",
         *(f"commands.{name}" for name in COMMANDS),
@@ -113,6 +114,25 @@ def test_what_must_answer_at_once_never_imports_prefect(
     loaded = {line.rpartition("|")[2].strip() for line in answer.stderr.splitlines() if line.startswith("import time:")}
     assert got_to in loaded, answer.stderr[-2000:]
     assert {name for name in loaded if name.partition(".")[0] == "prefect"} == set()
+
+
+@pytest.mark.parametrize("command", ["plan", "verify", "stop"])
+def test_a_quick_command_is_not_kept_waiting_by_the_python_that_it_only_passes_through(
+    installed: Path, command: str
+) -> None:
+    """What is imported before the change of Python is imported again after it."""
+    workspace = Workspace(installed)
+    workspace.prepare()
+    own_only = (base_python(), "-S")  # without what this machine's Python imports for itself
+    answer = ran(*own_only, "run_blueprint.py", command, cwd=installed, PYTHONPROFILEIMPORTTIME="1")
+    _, first, second = answer.stderr.split("import time: self [us]")
+    before, after = ({line.rpartition("|")[2].strip() for line in part.splitlines()} for part in (first, second))
+    assert {"blueprint.venv", "pathlib"} <= before
+    assert "blueprint.options" in after
+    slow = {"argparse", "dataclasses", "json", "subprocess", "tomllib", "typing"}
+    assert {one for one in before if one in slow or (one.startswith("blueprint.") and one in after)} <= {
+        *("blueprint.cli", "blueprint.errors", "blueprint.venv")
+    }
 
 
 def test_what_plan_and_verify_look_at_is_read_without_prefect(installed: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_disk_too_full_for_the_environment_is_refused_before_the_install(small
 
 def test_an_installed_environment_needs_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from blueprint import bootstrap
-    from blueprint.bootstrap.environment import site_packages
+    from blueprint.venv import site_packages
 
     workspace = a_checkout(tmp_path / "work")
     bootstrap.ensure_environment(workspace, within(60))

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from blueprint import bootstrap, child
-from blueprint.bootstrap.environment import base_python, site_packages
+from blueprint.bootstrap.environment import base_python
 from blueprint.errors import EnvironmentRefused
 from blueprint.task import within
+from blueprint.venv import site_packages
 from blueprint.workspace import Workspace
 
 

@@ -1,0 +1,145 @@
+"""Whether `.venv` can be used, told by a few of its files, and the way into it.
+
+Standard library only, and little of it: `plan`, `verify` and `stop` come by here before anything else is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+MINIMUM_PYTHON = (3, 11)
+STAMP = "made-for"  # holds the folder that the environment was made for: it cannot be copied or moved
+CONFIG = "pyvenv.cfg"
+
+_HANDOVER = "_BLUEPRINT_HANDOVER"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def problem(venv: Path) -> str | None:
+    """Why the environment cannot be used, None if it looks healthy. Reads a few files and starts nothing (1 ms)."""
+    if not venv.is_dir():
+        return "something that is not a folder stands in its place" if os.path.lexists(venv) else "there is no .venv"
+    config = _config(venv)
+    if config is None:
+        return f"it is not a virtual environment: it has no {CONFIG}"
+    version = _version(config)
+    if "home" not in config or version is None:
+        return "it was not made to its end"
+    if version < MINIMUM_PYTHON:
+        return f"its Python {dotted(version)} is too old"
+    if not Path(config["home"]).is_dir():
+        return f"the Python that it was made from is gone ({config['home']})"
+    return _interpreter_problem(venv, version) or _place_problem(venv)
+
+
+def site_packages(venv: Path) -> Path:
+    """Where the packages of a healthy environment are."""
+    version = _version(_config(venv) or {}) or sys.version_info[:2]
+    return venv / "lib" / f"python{dotted(version)}" / "site-packages"
+
+
+def dotted(version: tuple[int, int]) -> str:
+    """A version as people write it."""
+    return f"{version[0]}.{version[1]}"
+
+
+def inside(venv: Path) -> bool:
+    """Whether this process runs in the environment."""
+    return os.path.realpath(sys.prefix) == os.path.realpath(venv)
+
+
+def go_on(root: Path, argv: Sequence[str]) -> None:
+    """Go on in the checkout's environment; returns if this process runs in it already, or if it cannot be used."""
+    venv = root / ".venv"
+    if not inside(venv) and not problem(venv):
+        reexec(root, venv / "bin" / "python", argv)
+
+
+def reexec(root: Path, python: Path, argv: Sequence[str], handover: str | None = None) -> None:
+    """Go on as `python run_blueprint.py argv…` in this very process (same pid, inheritable files stay open).
+
+    Never returns.
+
+    Args:
+        root: The checkout.
+        python: The interpreter of its healthy environment.
+        argv: The arguments after the program's name.
+        handover: What the next stage gets from `handed_over`.
+    """
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONHOME", "__PYVENV_LAUNCHER__")}
+    if handover is not None:
+        environment[_HANDOVER] = handover
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A signal that comes while there is no Python to handle it waits until `handed_over`.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    os.execve(python, [str(python), str(root / "run_blueprint.py"), *argv], environment)  # noqa: S606
+
+
+def handed_over() -> str | None:
+    """What the stage before handed over, None if there was none. Taken out of the environment: no child sees it."""
+    text = os.environ.pop(_HANDOVER, None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    return text
+
+
+def _config(venv: Path) -> dict[str, str] | None:
+    try:
+        lines = (venv / CONFIG).read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return None
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    return {key.strip().lower(): value.strip() for key, _, value in pairs}
+
+
+def _version(config: dict[str, str]) -> tuple[int, int] | None:
+    # `venv` writes version, uv and virtualenv write version_info
+    match = re.match(r"(\d+)\.(\d+)", config.get("version") or config.get("version_info") or "")
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _interpreter_problem(venv: Path, version: tuple[int, int]) -> str | None:
+    python = venv / "bin" / "python"
+    if not os.access(python, os.X_OK):
+        return "its bin/python leads nowhere" if python.is_symlink() else "its bin/python is missing"
+    # The system's Python may have been upgraded below it, as /usr/bin/python3 is from release to release.
+    real = re.fullmatch(r"python(\d+)\.(\d+)", python.resolve().name)
+    if real and (int(real[1]), int(real[2])) != version:
+        return f"it was made for Python {dotted(version)}, but its bin/python is now {real[0]}"
+    if not site_packages(venv).is_dir():
+        return f"its {site_packages(venv).relative_to(venv)} is missing"
+    return None
+
+
+def _place_problem(venv: Path) -> str | None:
+    """Scripts in an environment begin with its absolute path: copied or moved, they run what is at the old place."""
+    here = os.path.realpath(venv)
+    try:
+        made_for = [os.fsdecode((venv / STAMP).read_bytes())]
+    except OSError:
+        made_for = list(_places_in_activate(venv))
+    if not made_for or any(os.path.realpath(place) == here for place in made_for):
+        return None
+    return f"it was made for another folder ({made_for[0]})"
+
+
+def _places_in_activate(venv: Path) -> Iterator[str]:
+    """What the activation script of an environment made by somebody else calls its place; nothing if it tells none."""
+    import shlex
+
+    try:
+        text = (venv / "bin" / "activate").read_text("utf-8", "surrogateescape")
+    except OSError:
+        return
+    for value in re.findall(r"""^\s*(?:export )?VIRTUAL_ENV=(['"/].*)$""", text, re.MULTILINE):
+        try:
+            words = shlex.split(value)
+        except ValueError:
+            continue
+        if len(words) == 1 and words[0].startswith("/"):
+            yield words[0]
