@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blueprint import journal
 from blueprint.task import Status
+
+if TYPE_CHECKING:
+    from blueprint.workspace import Workspace
 
 _JUDGED_AFTER = 4  # what judges the settings is among the packages that this task installs
 
@@ -103,6 +106,16 @@ def last_execution(path: Path) -> ExecutionRecord | None:
     """
     known = executions(journal.read(path)) if path.exists() else []
     return known[-1] if known else None
+
+
+def remembered(workspace: Workspace) -> tuple[str, ...]:
+    """`key=value` for each setting that the last execution's command line gave, or took over.
+
+    Raises:
+        JournalDamaged: The journal cannot be read.
+    """
+    last = last_execution(workspace.journal)
+    return last.settings if last else ()
 
 
 def executions(records: Iterable[Mapping[str, Any]]) -> list[ExecutionRecord]:

@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING
 
 from blueprint.catalog import TASKS, TaskSpec
 from blueprint.errors import UsageError
-from blueprint.history import ExecutionRecord
+from blueprint.history import ExecutionRecord, last_execution
+
+if TYPE_CHECKING:
+    from blueprint.options import Options
+    from blueprint.workspace import Workspace
 
 
 class Mode(StrEnum):
@@ -72,6 +77,21 @@ class Plan:
     def as_record(self) -> dict[str, str]:
         """Each number with its mode, as the journal keeps it."""
         return {str(task.spec.number): task.mode.value for task in self.tasks}
+
+
+def plan_for(options: Options, workspace: Workspace) -> Plan:
+    """The plan that was asked for.
+
+    Raises:
+        UsageError: There is nothing to resume.
+        JournalDamaged: What the last execution did cannot be read.
+    """
+    if not (options.resume or options.resume_from):
+        return make_plan(phase=options.phase)
+    last = last_execution(workspace.journal)
+    if options.resume and last is None:
+        raise UsageError("There is no execution to resume.", "Run `python run_blueprint.py --phase all`.")
+    return make_plan(resume_from=options.resume_from, resume=last)
 
 
 def make_plan(

@@ -16,14 +16,14 @@ from typing import Any
 
 from blueprint import __version__, history, journal
 from blueprint.catalog import TASKS
-from blueprint.errors import BlueprintError, ExitCode, UsageError
+from blueprint.errors import BlueprintError, ExitCode
 from blueprint.executor import Execution
-from blueprint.history import ExecutionRecord
+from blueprint.history import ExecutionRecord, remembered
 from blueprint.interruption import Interruption
 from blueprint.journal import Journal
 from blueprint.lock import ExecutionLock
 from blueprint.options import Options
-from blueprint.plan import Mode, Plan, PlannedTask, make_plan
+from blueprint.plan import Mode, Plan, PlannedTask, plan_for
 from blueprint.reporting import record, summary
 from blueprint.reporting.lines import Lines
 from blueprint.workspace import Workspace, new_execution_id
@@ -109,27 +109,6 @@ class Session:
         for text in summary.lines(ending, self.log, self.workspace.root, url=url):
             self.lines.line(text)
         return code
-
-
-def remembered(workspace: Workspace) -> tuple[str, ...]:
-    """`key=value` for each setting that the last execution's command line gave, or took over."""
-    last = history.last_execution(workspace.journal)
-    return last.settings if last else ()
-
-
-def plan_for(options: Options, workspace: Workspace) -> Plan:
-    """The plan that was asked for.
-
-    Raises:
-        UsageError: There is nothing to resume.
-        JournalDamaged: What the last execution did cannot be read.
-    """
-    if not (options.resume or options.resume_from):
-        return make_plan(phase=options.phase)
-    last = history.last_execution(workspace.journal)
-    if options.resume and last is None:
-        raise UsageError("There is no execution to resume.", "Run `python run_blueprint.py --phase all`.")
-    return make_plan(resume_from=options.resume_from, resume=last)
 
 
 def begin(options: Options, workspace: Workspace, interruption: Interruption) -> Session | None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from blueprint import bootstrap, configuration
 from blueprint.accepted import OF_DEPLOYMENT
 from blueprint.errors import ExitCode, UsageError
+from blueprint.history import remembered
 from blueprint.options import Options
-from blueprint.session import remembered
 from blueprint.starter import pyproject, schema, table
 from blueprint.task import TaskFailed
 from blueprint.workspace import Workspace

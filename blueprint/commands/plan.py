@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from blueprint import bootstrap
+from blueprint import venv
 from blueprint.catalog import PHASES
 from blueprint.errors import ExitCode
+from blueprint.history import remembered
 from blueprint.options import Options
-from blueprint.plan import Mode, Plan, PlannedTask
-from blueprint.session import plan_for, remembered
+from blueprint.plan import Mode, Plan, PlannedTask, plan_for
 from blueprint.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -21,22 +21,21 @@ _PROVES_ONLY = "would run"
 
 def run(options: Options, workspace: Workspace) -> int:
     """Print the plan that the same arguments without `plan` would carry out."""
-    ready = not bootstrap.environment_problem(workspace)
-    if ready and not bootstrap.inside(workspace):
-        bootstrap.reexec(workspace, options.argv, {})
-    bootstrap.handover()
+    venv.go_on(workspace.root, options.argv)
+    venv.handed_over()
+    problem = venv.problem(workspace.venv)
     plan = plan_for(options, workspace)
-    found = _found(options, workspace) if ready else _nothing_found(workspace)
+    found = _nothing_found(problem) if problem else _found(options, workspace)
     _show(plan, found)
     return int(ExitCode.PROVEN)
 
 
-def _nothing_found(workspace: Workspace) -> dict[int, str]:
+def _nothing_found(problem: str) -> dict[int, str]:
     """Without an environment: it would be made, and what is beyond it cannot be seen yet."""
     found = dict.fromkeys(range(5, 31), "unknown")
     return found | {
         1: _PROVES_ONLY,
-        2: f"would run ({bootstrap.environment_problem(workspace)})",
+        2: f"would run ({problem})",
         3: _PROVES_ONLY,
         4: _PROVES_ONLY,
     }
@@ -44,6 +43,8 @@ def _nothing_found(workspace: Workspace) -> dict[int, str]:
 
 def _found(options: Options, workspace: Workspace) -> dict[int, str]:
     """What can be seen of each task's effect: there (`would skip`), not there, or only to be proven by running it."""
+    from blueprint import bootstrap
+
     found = {2: "would skip (it is healthy)"}
     problem = bootstrap.installation_problem(workspace, files=False)
     if problem:

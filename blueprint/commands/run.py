@@ -18,10 +18,11 @@ from blueprint.entrypoint import see_that_it_is_there
 from blueprint.errors import BlueprintError, ExitCode, UsageError
 from blueprint.executor import TaskFunction
 from blueprint.files import write_whole
+from blueprint.history import remembered
 from blueprint.interruption import Interruption
 from blueprint.options import Options
 from blueprint.plan import Mode
-from blueprint.session import Session, begin, remembered, take_over
+from blueprint.session import Session, begin, take_over
 from blueprint.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from blueprint import bootstrap
+from blueprint import venv
 from blueprint.errors import ExitCode
 from blueprint.lock import ExecutionLock
 from blueprint.options import Options
@@ -19,9 +19,8 @@ def run(options: Options, workspace: Workspace) -> int:
     if not workspace.state.is_dir():
         print("Nothing to stop: nothing was started in this folder.")
         return int(ExitCode.PROVEN)
-    if not bootstrap.inside(workspace) and not bootstrap.environment_problem(workspace):
-        bootstrap.reexec(workspace, options.argv, {})
-    bootstrap.handover()
+    venv.go_on(workspace.root, options.argv)
+    venv.handed_over()
 
     from blueprint.services.manager import ServiceManager
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from blueprint import bootstrap
+from blueprint import venv
 from blueprint.errors import ExitCode
 from blueprint.options import Options
 from blueprint.workspace import Workspace
@@ -12,17 +12,15 @@ from blueprint.workspace import Workspace
 
 def run(options: Options, workspace: Workspace) -> int:
     """Look at server, worker, UI and deployment; the exit code is 0 only if all are up."""
-    problem = bootstrap.environment_problem(workspace)
+    venv.go_on(workspace.root, options.argv)
+    venv.handed_over()
+    problem = venv.problem(workspace.venv)
     if problem:
         print(f"down  environment: {problem}")
         print("Set it up with: python run_blueprint.py --phase all")
         return int(ExitCode.TASK_FAILED)
-    if not bootstrap.inside(workspace):
-        bootstrap.reexec(workspace, options.argv, {})
-    bootstrap.handover()
-
     from blueprint import configuration, health
-    from blueprint.session import remembered
+    from blueprint.history import remembered
 
     settings = configuration.load(workspace.root, os.environ, options.settings, remembered(workspace))
     checks = health.look(settings, workspace)

@@ -102,7 +102,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("arguments", "got_to"),
     [
         (("--help",), "blueprint.options"),
-        (("plan",), "blueprint.session"),
+        (("plan",), "blueprint.bootstrap.installed"),
         (("verify", "--port", "1"), "blueprint.health"),
         (("stop",), "blueprint.services.manager"),
     ],

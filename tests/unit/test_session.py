@@ -12,10 +12,10 @@ from blueprint import session as sessions
 from blueprint.commands import run
 from blueprint.errors import EnvironmentRefused, ExitCode, UsageError
 from blueprint.executor import Execution
-from blueprint.history import ExecutionRecord, last_execution
+from blueprint.history import ExecutionRecord, last_execution, remembered
 from blueprint.interruption import Interruption
 from blueprint.options import parse
-from blueprint.session import Session, remembered
+from blueprint.session import Session
 from blueprint.workspace import Workspace
 
 ALL = ("--phase", "all")
