@@ -1,6 +1,6 @@
 """The services of one workspace: started, adopted, restarted and stopped, and never a process that is not proven ours.
 
-What needs tenacity is imported where something is started: `verify` and `stop` do without it.
+What is needed to start something is imported where that is done: `plan`, `verify` and `stop` do without it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blueprint.errors import BlueprintError
 from blueprint.services import records
@@ -19,7 +19,6 @@ from blueprint.services.claims import port_held
 from blueprint.services.ending import end_family
 from blueprint.services.finding import NOT_RUNNING, STOPPED, Found, find, find_without_record
 from blueprint.services.identity import ProcessIdentity
-from blueprint.services.launching import Launched, launch
 from blueprint.services.marks import Mark, kin, mark_of, marked
 from blueprint.services.ports import holder, is_free
 from blueprint.services.probes import NotReady
@@ -27,6 +26,9 @@ from blueprint.services.processes import Seen
 from blueprint.services.records import RecordDamaged, ServiceRecord
 from blueprint.services.service import Service, Started
 from blueprint.task import Handle, TaskFailed, TaskStopped, within
+
+if TYPE_CHECKING:
+    from blueprint.services.launching import Launched
 
 _GRACE_SECONDS = 10.0
 _FAILED_START_GRACE_SECONDS = 1.0  # the task's time is over by then
@@ -269,6 +271,8 @@ class ServiceManager:
             raise port_held(service, found)
 
     def _launch(self, service: Service, why: str) -> Launched:
+        from blueprint.services.launching import launch
+
         fingerprint = service.fingerprint(self._workspace)
         started = launch(service, self._mark(service.name), fingerprint)
         with self._ended_if_it_fails(service, started):
