@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from blueprint import verdict
 from blueprint.errors import ExitCode
-from blueprint.plan import Order, Plan
+from blueprint.plan import Order, Plan, longest_chains
 from blueprint.task import Evidence, Handle, Status, TaskSkipped, TaskStopped
 from blueprint.verdict import Verdict
 
@@ -113,6 +113,8 @@ class Execution:
     def run(self, functions: Mapping[int, TaskFunction]) -> None:
         """Run those planned tasks that have a function here, each as soon as what it needs has passed.
 
+        If more are ready than may run, the one with the longest chain behind it comes first, by the deadlines.
+
         A failed task blocks those that need it; the others go on. Returns when all have ended, or have been
         recorded as interrupted; then tasks that were not reached have no status.
 
@@ -123,7 +125,9 @@ class Execution:
         """
         if self._stop.is_set():
             return
-        order = Order(self._needs(functions))
+        needs = self._needs(functions)
+        seconds = {number: self._seconds(number) for number in needs}
+        order = Order(needs, longest_chains(needs, seconds) if self.jobs > 1 else None)
         try:
             while order.is_active() and not self._stop.is_set():
                 self._start_what_is_ready(order, functions)
@@ -162,6 +166,9 @@ class Execution:
                 self._finish(number, blocked)
                 order.done(number)
 
+    def _seconds(self, number: int) -> float:
+        return self._plan.by_number[number].spec.seconds + self.extra_seconds.get(number, 0.0)
+
     def _blocked(self, number: int) -> Verdict | None:
         for need in self._plan.by_number[number].spec.needs:
             status = self.statuses.get(need, Status.OK)  # no status: not part of the plan, so it counts as there
@@ -173,7 +180,7 @@ class Execution:
         task = self._plan.by_number[number]
         self._record("task started", task=number, mode=task.mode.value)
         started = self._clock()
-        seconds = task.spec.seconds + self.extra_seconds.get(number, 0.0)
+        seconds = self._seconds(number)
         running = _Running(Handle(number, started + seconds, clock=self._clock), started, seconds)
 
         def tell(text: str) -> None:

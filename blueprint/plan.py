@@ -187,13 +187,28 @@ def _needed_by(specs: Sequence[TaskSpec], run: Iterable[int]) -> dict[int, int]:
     return needed_by
 
 
-class Order:
-    """Which task is next: of those for which all that they need has ended, the one with the lowest number."""
+def longest_chains(needs: Mapping[int, Iterable[int]], seconds: Mapping[int, float]) -> dict[int, float]:
+    """For each task its own seconds and those of the longest chain of tasks that must wait for it."""
+    chains: dict[int, float] = {}
+    behind: dict[int, float] = {}
+    for number in reversed(tuple(TopologicalSorter(needs).static_order())):
+        chains[number] = seconds[number] + behind.get(number, 0.0)
+        for need in needs.get(number, ()):
+            behind[need] = max(behind.get(need, 0.0), chains[number])
+    return chains
 
-    def __init__(self, needs: Mapping[int, Iterable[int]]) -> None:
+
+class Order:
+    """Which task is next: of those for which all that they need has ended, the one with the longest chain behind it.
+
+    If that is the same, or no chains are given, it is the one with the lowest number.
+    """
+
+    def __init__(self, needs: Mapping[int, Iterable[int]], chains: Mapping[int, float] | None = None) -> None:
         self._sorter = TopologicalSorter(needs)
         self._sorter.prepare()
-        self._ready: list[int] = []
+        self._chains = chains or {}
+        self._ready: list[tuple[float, int]] = []
 
     def is_active(self) -> bool:
         """Whether there is a task that is not `done`."""
@@ -202,8 +217,8 @@ class Order:
     def next(self) -> int | None:
         """The task to start now, each once; None while all that is left needs something that is not done."""
         for number in self._sorter.get_ready():
-            heapq.heappush(self._ready, number)
-        return heapq.heappop(self._ready) if self._ready else None
+            heapq.heappush(self._ready, (-self._chains.get(number, 0.0), number))
+        return heapq.heappop(self._ready)[1] if self._ready else None
 
     def done(self, number: int) -> None:
         """Say that the task has ended, however it did."""

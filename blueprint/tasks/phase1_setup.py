@@ -24,6 +24,7 @@ from blueprint.tasks.context import Context
 from blueprint.tasks.proofs import prove_server
 from blueprint.tasks.triggering import effect_summary, prove_completed, task_runs_summary
 
+_NICENESS = 5  # of the local run: only task 10 waits for it, and the deployment's runs begin beside it
 _PACKAGES = ("prefect", "pydantic", "tenacity", "psutil", "fastapi", "starlette", "sqlalchemy")
 _IMPORT_SERVER = "import gc; gc.disable(); import prefect.server.api.server as server; server.create_app()"
 
@@ -203,7 +204,7 @@ def _run_script(ctx: Context, handle: Handle) -> None:
         folder = folder_of(settings, ctx.workspace.root)
         argv = [sys.executable, "-m", "blueprint.local_run", settings.entrypoint, "--folder", folder, *tags]
         env["_BLUEPRINT_PARAMETERS"] = json.dumps(settings.parameters)
-    finished = child.run(argv, handle, env=env, cwd=ctx.workspace.root)
+    finished = child.run(argv, handle, env=env, cwd=ctx.workspace.root, niceness=_NICENESS)
     log = ctx.workspace.logs / f"{_local_run(ctx).replace('-', '_', 1)}.log"
     write_whole(log, finished.output + finished.errors)
     if finished.returncode != 0:

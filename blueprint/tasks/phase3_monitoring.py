@@ -33,8 +33,8 @@ from blueprint.tasks.triggering import (
 
 def trigger_default(ctx: Context, handle: Handle) -> Evidence:
     """Task 21: a run is created by the deployment with its default parameters."""
-    deployed = ctx.require_deployment()
     made = _trigger(ctx, handle, 21, None)
+    deployed = ctx.require_deployment()
     run = require_run(made.run.id)
     if run.deployment_id != deployed.id or dict(run.parameters) != dict(deployed.parameters):
         raise TaskFailed(
@@ -51,6 +51,7 @@ def trigger_default(ctx: Context, handle: Handle) -> Evidence:
 
 
 def _trigger(ctx: Context, handle: Handle, case: int, parameters: Mapping[str, Any] | None) -> Triggered:
+    ctx.head_start.await_end(handle)
     try:
         return trigger(ctx, handle, case, parameters)
     except Refused as error:
@@ -210,7 +211,10 @@ def verify_monitoring(ctx: Context, handle: Handle) -> Evidence:
 
 def document_failures(ctx: Context, handle: Handle) -> Evidence:
     """Task 28: retried then Completed; retried then Failed; refused without a run. Written beside the log."""
-    return failures.document(ctx, handle)
+    try:
+        return failures.document(ctx, handle)
+    finally:
+        ctx.head_start.end()  # however it went
 
 
 def verify_schedule_after_runs(ctx: Context, handle: Handle) -> Evidence:

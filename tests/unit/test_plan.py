@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from blueprint.catalog import BY_NUMBER, TASKS, TaskSpec
 from blueprint.errors import UsageError
 from blueprint.history import ExecutionRecord, TaskRecord
-from blueprint.plan import Mode, Order, Plan, make_plan
+from blueprint.plan import Mode, Order, Plan, longest_chains, make_plan
 from blueprint.task import Status
 
 ALL = tuple(range(1, 31))
@@ -186,3 +186,19 @@ def test_a_large_graph_is_planned_without_a_deep_recursion() -> None:
     plan = make_plan(phase=2, specs=chain)
     assert len(plan.planned) == 20_000
     assert plan.to_run == (20_000,)
+
+
+def test_the_longest_chain_comes_first_and_else_the_lowest_number() -> None:
+    needs: dict[int, list[int]] = {1: [], 2: [], 3: [], 4: [3], 5: []}
+    chains = longest_chains(needs, {1: 5.0, 2: 7.0, 3: 1.0, 4: 9.0, 5: 7.0})
+    assert chains == {1: 5.0, 2: 7.0, 3: 10.0, 4: 9.0, 5: 7.0}
+    order = Order(needs, chains)
+    assert [order.next() for _ in range(5)] == [3, 2, 5, 1, None]
+    order.done(3)
+    assert order.next() == 4
+
+
+def test_what_takes_longest_is_begun_before_the_checks_beside_it() -> None:
+    chains = longest_chains({spec.number: spec.needs for spec in TASKS}, {spec.number: spec.seconds for spec in TASKS})
+    assert max((5, 6, 7, 8), key=chains.__getitem__) == 8  # the server, of all that need only the packages
+    assert max((19, 23, 24, 27, 28), key=chains.__getitem__) == 28  # the run with all the retries
