@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 import re
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +13,6 @@ _PIN = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==(?P<version>[^\s;]+)\s*(?:;(?P<marker>.*?))?"
     r"(?P<hashes>(?:\s+--hash=sha256:[0-9a-f]{64})+)\s*"
 )
-
-_IS = re.compile(
-    r"(?P<key>sys_platform|implementation_name|platform_python_implementation) (?P<operator>[!=]=) "
-    r"'(?P<value>[A-Za-z]+\d*)'"
-)
-_SINCE = re.compile(r"python_full_version (?P<operator><|>=) '(?P<value>\d+(\.\d+){0,2})'")
-_RELEASE = re.compile(r"\d+\.\d+\.\d+")
 
 
 @dataclass(frozen=True)
@@ -84,43 +75,11 @@ def read_lock(path: Path) -> tuple[Pin, ...]:
 def select(pins: Iterable[Pin]) -> tuple[Pin, ...]:
     """The pins that this interpreter on this machine needs.
 
-    Markers of the forms that the lock is made of are read here; any other by `packaging`, which is in the lock. Where
-    it is not installed yet, pins with such a marker are left out: nothing can then equal the lock, and after the
-    install it can read them.
+    Markers are read by `packaging`, which is in the lock. Where it is not installed yet, pins with a marker are left
+    out: nothing can then equal the lock, and after the install it can read them.
     """
-    machine = {
-        "sys_platform": sys.platform,
-        "implementation_name": sys.implementation.name,
-        "platform_python_implementation": platform.python_implementation(),
-        "python_full_version": platform.python_version(),
-    }
-    return tuple(pin for pin in pins if not pin.marker or _is_needed(pin.marker, machine))
-
-
-def _is_needed(marker: str, machine: Mapping[str, str]) -> bool:
-    answer = holds(marker, machine)
-    if answer is not None:
-        return answer
     try:
-        from packaging.markers import Marker  # not there before the install, and 40 ms that `plan` need not wait for
+        from packaging.markers import Marker  # not there before the install
     except ImportError:
-        return False
-    return Marker(marker).evaluate()
-
-
-def holds(marker: str, machine: Mapping[str, str]) -> bool | None:
-    """Whether a marker (PEP 508) holds for a machine; None if it is not of comparisons with `and` and `or` only."""
-    answers = [[_compares(text, machine) for text in part.split(" and ")] for part in marker.split(" or ")]
-    if any(None in part for part in answers):
-        return None
-    return any(all(part) for part in answers)
-
-
-def _compares(text: str, machine: Mapping[str, str]) -> bool | None:
-    if match := _IS.fullmatch(text):
-        return (machine[match["key"]] == match["value"]) == (match["operator"] == "==")
-    match = _SINCE.fullmatch(text)
-    if not match or not _RELEASE.fullmatch(machine["python_full_version"]):  # 3.14.0rc1 comes before 3.14
-        return None
-    here, there = (tuple(map(int, one.split("."))) for one in (machine["python_full_version"], match["value"]))
-    return (here >= there + (0,) * (3 - len(there))) == (match["operator"] == ">=")
+        return tuple(pin for pin in pins if not pin.marker)
+    return tuple(pin for pin in pins if not pin.marker or Marker(pin.marker).evaluate())

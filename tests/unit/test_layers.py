@@ -113,7 +113,7 @@ def test_what_must_answer_at_once_never_imports_prefect_nor_what_only_a_run_need
     answer = ran(base_python(), "run_blueprint.py", *arguments, cwd=installed, PYTHONPROFILEIMPORTTIME="1")
     loaded = {line.rpartition("|")[2].strip() for line in answer.stderr.splitlines() if line.startswith("import time:")}
     assert got_to in loaded, answer.stderr[-2000:]
-    slow = {"prefect", "packaging", "tenacity", "httpx", "sqlalchemy", "blueprint.executor", "blueprint.tasks"}
+    slow = {"prefect", "tenacity", "httpx", "sqlalchemy", "blueprint.executor", "blueprint.tasks"}
     assert {name for name in loaded if name in slow or name.partition(".")[0] in slow} == set()
 
 

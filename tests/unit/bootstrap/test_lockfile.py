@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from packaging.markers import Marker
 from packaging.requirements import Requirement
 
-from blueprint.bootstrap.lockfile import holds, normalised, read_lock, select
+from blueprint.bootstrap.lockfile import normalised, read_lock, select
 from blueprint.errors import EnvironmentRefused
 
 REPO = Path(__file__).resolve().parents[3]
@@ -34,48 +33,6 @@ def test_names_extras_markers_and_versions_are_read(tmp_path: Path) -> None:
     assert first.text == f"SQLAlchemy[asyncio]==2.1.4  {HASH}  {HASH}"
     assert (str(second), second.marker) == ("py-win==3", "sys_platform == 'win32' or python_full_version < '3'")
     assert select([first, second]) == (first,)
-
-
-VERSIONS = st.tuples(st.integers(2, 4), st.integers(0, 15), st.integers(0, 12)).map(lambda one: ".".join(map(str, one)))
-MACHINES = st.fixed_dictionaries(
-    {
-        "sys_platform": st.sampled_from(["linux", "darwin", "win32"]),
-        "implementation_name": st.sampled_from(["cpython", "pypy"]),
-        "platform_python_implementation": st.sampled_from(["CPython", "PyPy"]),
-        "python_full_version": VERSIONS | VERSIONS.map(lambda one: f"{one}rc1"),
-    }
-)
-NAMES = st.sampled_from(["linux", "win32", "cpython", "pypy", "PyPy"])
-COMPARISONS = st.one_of(
-    st.tuples(st.sampled_from(["sys_platform", "implementation_name"]), st.sampled_from(["==", "!="]), NAMES),
-    st.tuples(
-        st.just("python_full_version"),
-        st.sampled_from(["<", ">=", "<=", ">", "==", "!=", "~="]),
-        VERSIONS | st.integers(0, 15).map("3.{}".format),
-    ),
-).map(lambda one: f"{one[0]} {one[1]} '{one[2]}'")
-
-
-@given(COMPARISONS, st.lists(st.tuples(st.sampled_from([" and ", " or "]), COMPARISONS), max_size=3), MACHINES)
-def test_a_package_is_left_out_only_on_machines_that_do_not_need_it(
-    first: str, more: list[tuple[str, str]], machine: dict[str, str]
-) -> None:
-    marker = first + "".join(word + comparison for word, comparison in more)
-    assert holds(marker, machine) in (None, Marker(marker).evaluate(machine))
-
-
-@pytest.mark.parametrize("marker", ["(sys_platform == 'linux')", "extra == 'x'", "python_full_version == '3.*'", ""])
-def test_a_marker_of_another_form_is_not_guessed_at(marker: str) -> None:
-    assert holds(marker, {"python_full_version": "3.11.7"}) is None
-
-
-@given(MACHINES)
-def test_what_the_lock_asks_for_is_known_before_anything_is_installed(machine: dict[str, str]) -> None:
-    machine["python_full_version"] = machine["python_full_version"].removesuffix("rc1")
-    markers = {pin.marker for pin in read_lock(LOCKS[0])} - {""}
-    assert {marker: holds(marker, machine) for marker in markers} == {
-        marker: Marker(marker).evaluate(machine) for marker in markers
-    }
 
 
 @pytest.mark.parametrize("line", ["prefect>=3", "prefect==3.8.8", "-r other.txt", f"prefect==3.8.8 {HASH[:-1]}", "???"])
