@@ -54,6 +54,8 @@ _UV_INDEXES = (
 def pip_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for pip: the user's own, but nothing in it can send the packages elsewhere."""
     kept = {key: value for key, value in environment.items() if key not in _NOT_FOR_PIP}
+    if kept.get("PIP_RETRIES", "").strip() == "0":
+        kept["PIP_RETRIES"] = "1"  # without any, pip says of an index that cannot be reached that it has no package
     # 0, not absent: so that it wins over the user's configuration files too
     return kept | {
         "PIP_USER": "0",

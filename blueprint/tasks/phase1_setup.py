@@ -19,7 +19,7 @@ from blueprint.services.marks import Mark
 from blueprint.services.probes import NotReady
 from blueprint.services.waiting import wait_until
 from blueprint.task import Evidence, Handle, TaskFailed
-from blueprint.tasks import orphans, prefect_home
+from blueprint.tasks import marked_child, orphans, prefect_home
 from blueprint.tasks.context import Context
 from blueprint.tasks.proofs import prove_server
 from blueprint.tasks.triggering import effect_summary, prove_completed, task_runs_summary
@@ -42,9 +42,8 @@ def validate_installation(ctx: Context, handle: Handle) -> Evidence:
         )
     handle.waiting("the server application to import")
     env = prefect_env.for_child(ctx.settings, ctx.workspace)
-    finished = child.run(
-        [sys.executable, "-c", _IMPORT_SERVER], handle, env=env, cwd=ctx.workspace.root, niceness=child.STANDS_BACK
-    )
+    argv = [sys.executable, "-c", _IMPORT_SERVER]
+    finished = marked_child.run(ctx, "check-installation", argv, handle, env=env, niceness=child.STANDS_BACK)
     if finished.returncode != 0:
         raise TaskFailed(
             f"Prefect {versions['prefect']} is installed, but its server cannot be imported: {finished.last_line()}",

@@ -14,6 +14,7 @@ from blueprint import child, prefect_env
 from blueprint.files import write_whole
 from blueprint.settings import Settings
 from blueprint.task import Evidence, Handle, TaskFailed
+from blueprint.tasks import marked_child
 from blueprint.tasks.context import Context
 from blueprint.workspace import Workspace
 
@@ -37,7 +38,7 @@ def configure_api_url(ctx: Context, handle: Handle) -> Evidence:
     handle.waiting("a fresh process to read Prefect's settings")
     env = prefect_env.without_prefect(os.environ)
     argv = [sys.executable, "-c", _RESOLVE]
-    finished = child.run(argv, handle, env=env, cwd=ctx.workspace.root, niceness=child.STANDS_BACK)
+    finished = marked_child.run(ctx, "check-settings", argv, handle, env=env, niceness=child.STANDS_BACK)
     if finished.returncode != 0:
         raise TaskFailed(
             f"A process in the project folder cannot read Prefect's settings: {finished.last_line()}",

@@ -191,7 +191,7 @@ class TestInstall:
         monkeypatch.delenv("PIP_NO_INDEX")
         monkeypatch.delenv("PIP_FIND_LINKS")
         monkeypatch.setenv("PIP_INDEX_URL", "http://someone:planted-secret@127.0.0.1:9/simple")
-        monkeypatch.setenv("PIP_RETRIES", "1")
+        monkeypatch.setenv("PIP_RETRIES", "0")
         monkeypatch.setenv("UV_HTTP_RETRIES", "0")
         workspace = a_workspace(tmp_path / "work", lock)
         with pytest.raises(EnvironmentRefused, match="no package index was reached") as refusal:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.checkout import Checkout, Finished
+from tests.support.checkout import Checkout, Finished, until
 
 FLOW = "Enterprise Data Pipeline"
 
@@ -133,3 +133,12 @@ def test_stop_leaves_no_process_behind(installed: Checkout) -> None:
     assert finished.code == 1
     assert "DOWN" in finished.output
     assert "nothing of ours is running" in installed.must("stop").output
+
+
+def test_stop_ends_the_checks_of_an_execution_that_was_killed(installed: Checkout) -> None:
+    running = installed.start("--phase", "1")
+    until(lambda: "check-installation" in installed.processes())
+    running.kill()
+    assert "check-installation" in installed.processes(), "it ended too soon to tell anything"
+    installed.must("stop")
+    assert installed.processes() == {}
