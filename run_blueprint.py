@@ -20,7 +20,4 @@ if __name__ == "__main__":
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from blueprint.cli import main
 
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # threads of an abandoned task, or of a library, must not hold the prompt back
+    os._exit(main(sys.argv[1:]))  # threads of an abandoned task, or of a library, must not hold the prompt back

@@ -7,6 +7,7 @@ Standard library only at import, and little of it: this runs before anything is 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
 import os
@@ -18,12 +19,13 @@ from pathlib import Path
 from blueprint import __version__, venv
 from blueprint.errors import BlueprintError, ExitCode
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # They look around and are over, in the environment if there is one: it is entered before anything else is imported.
 _QUICK = ("plan", "verify", "stop")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command.
+    """Run one command, and see that all that it said has left this process.
 
     Args:
         argv: The words after the program's name.
@@ -31,6 +33,16 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The process's exit code.
     """
+    _open_what_is_closed()
+    code = _carry_out(argv)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return _unheard(error, code)
+    return code
+
+
+def _carry_out(argv: Sequence[str]) -> int:
     root = Path(__file__).resolve().parent.parent
     try:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # the door's; from here on there is this boundary
@@ -53,12 +65,33 @@ def main(argv: Sequence[str]) -> int:
         return int(ExitCode.INTERRUPTED)
     except SystemExit as error:  # argparse, after --help and --version
         return error.code if isinstance(error.code, int) else int(ExitCode.PROVEN)
-    except BrokenPipeError:  # whoever read our output has gone, as in `… plan | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(ExitCode.PROVEN)
+    except BrokenPipeError as error:
+        return _unheard(error, int(ExitCode.PROVEN))
     except Exception as error:  # noqa: BLE001  the boundary: whatever comes here is a bug
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:  # what a command writes itself, it refuses itself
+            return _unheard(error, int(ExitCode.ENVIRONMENT))
         _say(f"This is a bug in Blueprint: {type(error).__name__}: {error}. {_keep(root, argv)}")
         return int(ExitCode.BUG)
+
+
+def _open_what_is_closed() -> None:
+    """Without these three the next file that is opened would become the output, as after `… >&-`."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+
+
+def _unheard(error: OSError, code: int) -> int:
+    """The exit code when the output cannot be written; none of it is tried again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):  # whoever read it has gone, as in `… plan | head`
+        return code
+    _say(f"Error: The output cannot be written: {error.strerror}. Send it elsewhere, or make room there.")
+    return int(ExitCode.ENVIRONMENT)
 
 
 def _hurry() -> None:
@@ -69,6 +102,8 @@ def _hurry() -> None:
 
 def _say(text: str) -> None:
     with contextlib.suppress(OSError):  # nobody reads it; the exit code says it too
+        sys.stdout.flush()  # what was said before comes before, also where both go to one file
+    with contextlib.suppress(OSError):
         try:
             print(text, file=sys.stderr, flush=True)
         except UnicodeEncodeError:

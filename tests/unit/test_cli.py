@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -118,6 +119,29 @@ def test_help_that_nobody_reads_to_its_end_is_no_error(checkout: Path) -> None:
         answer = subprocess.run(
             [sys.executable, "run_blueprint.py", "plan"], cwd=checkout, stdout=gone, stderr=subprocess.PIPE, check=False
         )
+    assert b"Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize("command", ["plan", "--help", "verify"])
+def test_output_that_cannot_be_written_is_no_bug(checkout: Path, command: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        answer = subprocess.run(
+            [sys.executable, "run_blueprint.py", command],
+            cwd=checkout,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert answer.returncode in ((0, 4) if command == "--help" else (4,)), answer.stderr  # argparse keeps it to itself
+    assert b"Traceback" not in answer.stderr
+    assert b"bug" not in answer.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_with_its_output_closed_a_command_does_what_it_does(checkout: Path, closed: str) -> None:
+    command = f"exec {shlex.quote(sys.executable)} run_blueprint.py plan {closed}"
+    answer = subprocess.run(["sh", "-c", command], cwd=checkout, capture_output=True, check=False)
+    assert answer.returncode == 0, answer.stderr
     assert b"Traceback" not in answer.stderr
 
 
