@@ -68,6 +68,8 @@ def dependency_conflicts() -> list[str]:
     conflicts = []
     for one in installed:
         for text in one.get_all("Requires-Dist", ()):
+            if "extra ==" in text and " or " not in text:
+                continue  # of an extra, and so are most: they need not be taken apart
             requirement = Requirement(text)
             if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
                 continue
