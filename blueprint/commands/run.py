@@ -144,7 +144,6 @@ def _run_platform_tasks(session: Session, settings: Settings) -> None:
 
     from blueprint.services.manager import ServiceManager
     from blueprint.tasks import FUNCTIONS, Context, extra_seconds
-    from blueprint.tasks.head_start import HeadStart
 
     def started(name: str, facts: dict[str, Any]) -> None:
         session.journal.append("service started", service=name, **facts)
@@ -156,7 +155,6 @@ def _run_platform_tasks(session: Session, settings: Settings) -> None:
         services=ServiceManager(workspace.services, workspace.identity(), started),
         origin=session.origin,
         document=functools.partial(_write_document, session),
-        head_start=HeadStart(given=settings.jobs > 1 and session.plan.mode_of(28) is not Mode.NOT_NEEDED),
         with_worker=session.plan.mode_of(13) is not Mode.NOT_NEEDED,
     )
     session.execution.jobs = settings.jobs

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
-from blueprint import zone_names
 from blueprint.task import TaskFailed
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ def import_prefect() -> None:
     Two threads that import modules which need each other may meet half-made ones: Python breaks the deadlock that way.
     """
     with _importing:
-        zone_names.remember()
         gc.disable()  # what imports make is there to stay
         try:
             import prefect.client.orchestration

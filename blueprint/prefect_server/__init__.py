@@ -1,1 +1,1 @@
-"""Prefect's server, with mends for SQLite: it waits for locks, and makes a new database without changing threads."""
+"""Prefect's server, with a mend for SQLite: it waits for locks."""

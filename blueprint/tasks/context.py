@@ -9,7 +9,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 from blueprint import secrecy
@@ -20,7 +20,6 @@ from blueprint.prefect_api import deployments, flow_runs
 from blueprint.services.manager import ServiceManager
 from blueprint.settings import Settings, told_apart
 from blueprint.task import TaskFailed, TaskSkipped
-from blueprint.tasks.head_start import HeadStart
 from blueprint.workspace import Workspace
 
 _NOT_IN_KEYS = re.compile(r"[^a-z0-9_-]+")
@@ -36,7 +35,6 @@ class Context:
         services: Starts, adopts and stops server, worker and data source.
         origin: The id of the execution that this one goes on from, or its own: marks the flow runs that belong to it.
         document: Where task 28 writes what happened: called with the text, and the deployment's key.
-        head_start: What the flow runs that do not take longest wait for.
         with_worker: Whether the plan starts the worker: it can be begun while the server is still starting.
         label: The name of the deployment, if there are several; see `each`.
         every: If so, the settings of all of them.
@@ -47,7 +45,6 @@ class Context:
     services: ServiceManager
     origin: str
     document: Callable[[str, str], str]
-    head_start: HeadStart = field(default_factory=lambda: HeadStart(given=False))
     with_worker: bool = False
     label: str = ""
     every: tuple[Settings, ...] = ()

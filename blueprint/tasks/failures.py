@@ -14,15 +14,12 @@ from blueprint.secrecy import hidden
 from blueprint.settings import RetryPolicy
 from blueprint.task import Evidence, Handle, TaskFailed, TaskSkipped
 from blueprint.tasks.context import Context
-from blueprint.tasks.head_start import HEAD_START_SECONDS
-from blueprint.tasks.triggering import Triggered, effect_summary, prove_completed, require_run, trigger, wait_for_end
+from blueprint.tasks.triggering import Triggered, effect_summary, prove_completed, trigger, wait_for_end
 
 RETRIED, FAILING, REFUSED = "28-retried", "28-failing", "28-refused"
 # Prefect takes the moment of AwaitingRetry after the moment from which it counts the delay. On a busy machine a tenth
 # of a second was seen to pass between the two: a delay looks shorter than it was, by no more than this part of it.
 _EARLY = 0.25
-
-_LOOK_SECONDS = 0.2
 
 
 def document(ctx: Context, handle: Handle) -> Evidence:
@@ -40,8 +37,6 @@ def document(ctx: Context, handle: Handle) -> Evidence:
         _trigger(ctx, handle, FAILING, acceptance.failing, lost=()) if acceptance.failing is not None else None
     )
     made_retried = _trigger(ctx, handle, RETRIED, retried, lost=("FAILED",)) if retried is not None else None
-    if made_failing is not None:
-        _give_head_start(ctx, made_failing.run, handle)
     cases = [_refused(ctx, parameters) for parameters in acceptance.refused]
     facts: dict[str, Any] = {"refused": [case.outcome for case in cases]}
     if made_failing is not None:
@@ -58,14 +53,6 @@ def document(ctx: Context, handle: Handle) -> Evidence:
         changed=bool(created),
         why="; ".join(dict.fromkeys(created)),
     )
-
-
-def _give_head_start(ctx: Context, run: Run, handle: Handle) -> None:
-    """Hold the other tasks' runs back until the one with the most retries, and all their delays, is at work."""
-    until = handle.clock() + HEAD_START_SECONDS
-    while require_run(run.id).type in ("SCHEDULED", "PENDING") and handle.clock() < until:
-        handle.pause(_LOOK_SECONDS)
-    ctx.head_start.end()
 
 
 def _names_source(parameters: Mapping[str, Any] | None) -> bool:

@@ -51,7 +51,6 @@ def trigger_default(ctx: Context, handle: Handle) -> Evidence:
 
 
 def _trigger(ctx: Context, handle: Handle, case: int, parameters: Mapping[str, Any] | None) -> Triggered:
-    ctx.head_start.await_end(handle)
     try:
         return trigger(ctx, handle, case, parameters)
     except Refused as error:
@@ -211,10 +210,7 @@ def verify_monitoring(ctx: Context, handle: Handle) -> Evidence:
 
 def document_failures(ctx: Context, handle: Handle) -> Evidence:
     """Task 28: retried then Completed; retried then Failed; refused without a run. Written beside the log."""
-    try:
-        return failures.document(ctx, handle)
-    finally:
-        ctx.head_start.end()  # however it went
+    return failures.document(ctx, handle)
 
 
 def verify_schedule_after_runs(ctx: Context, handle: Handle) -> Evidence:
