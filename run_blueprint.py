@@ -18,6 +18,6 @@ if __name__ == "__main__":
     # Until there is somebody to say so in a sentence, Ctrl-C ends this without Python's traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from blueprint.cli import main
+    from blueprint.cli.main import main
 
     os._exit(main(sys.argv[1:]))  # threads of an abandoned task, or of a library, must not hold the prompt back

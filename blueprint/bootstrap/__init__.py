@@ -7,7 +7,6 @@ from blueprint.bootstrap.activation import handover, inside, reexec, verify_acti
 from blueprint.bootstrap.environment import ensure_environment, environment_problem
 from blueprint.bootstrap.install import install, installation_problem
 from blueprint.bootstrap.project import verify_project
-from blueprint.bootstrap.standalone import set_up
 
 __all__ = [
     "ensure_environment",
@@ -17,7 +16,6 @@ __all__ = [
     "install",
     "installation_problem",
     "reexec",
-    "set_up",
     "verify_activation",
     "verify_project",
 ]

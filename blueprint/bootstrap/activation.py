@@ -8,9 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from blueprint import child, venv
-from blueprint.task import Evidence, Handle, TaskFailed
-from blueprint.workspace import Workspace
+from blueprint.core import child, venv
+from blueprint.core.task import Evidence, Handle, TaskFailed
+from blueprint.core.workspace import Workspace
 
 
 def inside(workspace: Workspace) -> bool:

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from blueprint import child
 from blueprint.bootstrap.failures import Cause, cause_of, no_room
-from blueprint.errors import EnvironmentRefused
-from blueprint.files import refused
-from blueprint.task import Evidence, Handle, TaskStopped
-from blueprint.venv import CONFIG, STAMP, dotted, problem, site_packages
-from blueprint.workspace import Workspace
+from blueprint.core import child
+from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.files import refused
+from blueprint.core.task import Evidence, Handle, TaskStopped
+from blueprint.core.venv import CONFIG, STAMP, dotted, problem, site_packages
+from blueprint.core.workspace import Workspace
 
 _SAY_WHO_YOU_ARE = (
     "import json, platform, sys;print(json.dumps([sys.prefix, sys.base_prefix, platform.python_version()]))"

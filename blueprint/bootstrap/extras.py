@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from blueprint.bootstrap.failures import Cause
 from blueprint.bootstrap.installers import InstallerFailed
 from blueprint.bootstrap.lockfile import Pin, normalised
-from blueprint.errors import UsageError
-from blueprint.task import TaskFailed
+from blueprint.core.errors import UsageError
+from blueprint.core.task import TaskFailed
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution

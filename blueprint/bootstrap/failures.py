@@ -6,7 +6,7 @@ import re
 from enum import Enum
 from pathlib import Path
 
-from blueprint.errors import EnvironmentRefused
+from blueprint.core.errors import EnvironmentRefused
 
 
 class Cause(Enum):

@@ -17,11 +17,11 @@ from blueprint.bootstrap.failures import Cause, no_room
 from blueprint.bootstrap.installed import Difference, compare, scan
 from blueprint.bootstrap.installers import InstallerFailed, requirements_file
 from blueprint.bootstrap.lockfile import Pin, read_lock, select
-from blueprint.errors import EnvironmentRefused
-from blueprint.files import write_whole
-from blueprint.task import Evidence, Handle, TaskFailed
-from blueprint.venv import site_packages
-from blueprint.workspace import Workspace
+from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.files import write_whole
+from blueprint.core.task import Evidence, Handle, TaskFailed
+from blueprint.core.venv import site_packages
+from blueprint.core.workspace import Workspace
 
 LOCK = "requirements.lock"
 _AS_GOOD_AS_FULL = 1_000_000  # bytes

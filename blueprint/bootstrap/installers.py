@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from blueprint import child
 from blueprint.bootstrap.environment import base_python
 from blueprint.bootstrap.failures import Cause, cause_of, telling_line, without_secrets
 from blueprint.bootstrap.lockfile import Pin
 from blueprint.bootstrap.sources import pip_environment, uv_arguments, uv_environment
-from blueprint.files import PRIVATE_FILE, write_all
-from blueprint.task import Handle, TaskStopped
-from blueprint.venv import site_packages
-from blueprint.workspace import Workspace
+from blueprint.core import child
+from blueprint.core.files import PRIVATE_FILE, write_all
+from blueprint.core.task import Handle, TaskStopped
+from blueprint.core.venv import site_packages
+from blueprint.core.workspace import Workspace
 
 _PIP_THAT_REACHES_OTHERS = (22, 3)  # the first that has --python
 _SECONDS_FOR_A_VERSION = 30

@@ -11,17 +11,17 @@ from pathlib import Path
 from blueprint.bootstrap.environment import environment_problem
 from blueprint.bootstrap.installed import scan
 from blueprint.bootstrap.lockfile import read_lock
-from blueprint.errors import EnvironmentRefused
-from blueprint.files import refused
-from blueprint.task import Evidence, Handle, TaskFailed
-from blueprint.venv import MINIMUM_PYTHON, site_packages
-from blueprint.workspace import Workspace
+from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.files import refused
+from blueprint.core.task import Evidence, Handle, TaskFailed
+from blueprint.core.venv import MINIMUM_PYTHON, site_packages
+from blueprint.core.workspace import Workspace
 
 NEEDED_FILES = (
     "run_blueprint.py",
     "pyproject.toml",
     "requirements.lock",
-    "blueprint/cli.py",
+    "blueprint/cli/main.py",
     "blueprint/pipeline/data_pipeline.py",
 )
 

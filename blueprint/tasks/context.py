@@ -12,15 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from blueprint import secrecy
-from blueprint.facts import Deployment, Run
-from blueprint.flow.definition import FlowDefinition, flow_definition, loaded_schema
-from blueprint.flow.loading import folder_of, import_from
-from blueprint.prefect_api import deployments, flow_runs
-from blueprint.services.manager import ServiceManager
-from blueprint.settings import Settings, told_apart
-from blueprint.task import TaskFailed, TaskSkipped
-from blueprint.workspace import Workspace
+from blueprint.config import redaction
+from blueprint.config.settings import Settings, told_apart
+from blueprint.core.task import TaskFailed, TaskSkipped
+from blueprint.core.workspace import Workspace
+from blueprint.prefect_adapter import deployments, flow_runs
+from blueprint.prefect_adapter.flow_definition import FlowDefinition, flow_definition, loaded_schema
+from blueprint.prefect_adapter.flow_loading import folder_of, import_from
+from blueprint.prefect_adapter.models import Deployment, Run
+from blueprint.processes.manager import ServiceManager
 
 _NOT_IN_KEYS = re.compile(r"[^a-z0-9_-]+")
 
@@ -70,7 +70,7 @@ class Context:
     def secrets(self) -> frozenset[str]:
         """The texts that must not be written anywhere; a parameter's only once the flow has said that it is secret."""
         found = (
-            secrecy.configured(one, loaded_schema(one, self.workspace.root))
+            redaction.configured(one, loaded_schema(one, self.workspace.root))
             for one in self.every or self.settings.each()
         )
         return frozenset().union(*found)

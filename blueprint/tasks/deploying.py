@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from blueprint import platform
-from blueprint.deployment import deploying
-from blueprint.deployment.desired_state import MADE_BY, DesiredDeployment, desired_deployment
-from blueprint.facts import Deployment
-from blueprint.prefect_api import deployments
-from blueprint.services.probes import NotReady
-from blueprint.services.waiting import wait_until
-from blueprint.task import Handle, TaskFailed
+from blueprint.core.http import NotReady
+from blueprint.core.task import Handle, TaskFailed
+from blueprint.core.waiting import wait_until
+from blueprint.platform import specs
+from blueprint.prefect_adapter import deploy as deploying
+from blueprint.prefect_adapter import deployments
+from blueprint.prefect_adapter.desired_state import MADE_BY, DesiredDeployment, desired_deployment
+from blueprint.prefect_adapter.models import Deployment
 from blueprint.tasks import orphans
 from blueprint.tasks.context import Context
 from blueprint.tasks.proofs import RESTORE_DEPLOYMENT
@@ -64,16 +64,16 @@ def _differences(target: DesiredDeployment, found: Deployment | None) -> list[st
 
 def serve(ctx: Context, handle: Handle, before: list[tuple[DesiredDeployment, Deployment | None]]) -> str:
     """Have one process serve all deployments; gives why it had to be started, if it had."""
-    ctx.services.stop(platform.WORKER, handle)
-    started = ctx.services.ensure(platform.runner(ctx.settings, ctx.workspace), handle)
+    ctx.services.stop(specs.WORKER, handle)
+    started = ctx.services.ensure(specs.runner(ctx.settings, ctx.workspace), handle)
     if started.changed:
-        lost = orphans.crash_those_before_the_worker(ctx, platform.RUNNER)
+        lost = orphans.crash_those_before_the_worker(ctx, specs.RUNNER)
         return because(started.why or "it was not served", lost)
     different = [(target.name, "; ".join(_differences(target, found))) for target, found in before]
     reasons = [text if len(before) == 1 else f"{name}: {text}" for name, text in different if text]
     if reasons:  # the process lives but what it registered is gone or other: only a new start registers again
-        ctx.services.stop(platform.RUNNER, handle)
-        ctx.services.ensure(platform.runner(ctx.settings, ctx.workspace), handle)
+        ctx.services.stop(specs.RUNNER, handle)
+        ctx.services.ensure(specs.runner(ctx.settings, ctx.workspace), handle)
     return "; ".join(reasons)
 
 

@@ -6,13 +6,13 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from blueprint.facts import Run, Transition
-from blueprint.prefect_api import flow_runs
-from blueprint.prefect_api.client import Refused
-from blueprint.reporting.failure_document import Case, Moment, render
-from blueprint.secrecy import hidden
-from blueprint.settings import RetryPolicy
-from blueprint.task import Evidence, Handle, TaskFailed, TaskSkipped
+from blueprint.config.redaction import hidden
+from blueprint.config.settings import RetryPolicy
+from blueprint.core.task import Evidence, Handle, TaskFailed, TaskSkipped
+from blueprint.prefect_adapter import flow_runs
+from blueprint.prefect_adapter.client import Refused
+from blueprint.prefect_adapter.models import Run, Transition
+from blueprint.reports.failure_document import Case, Moment, render
 from blueprint.tasks.context import Context
 from blueprint.tasks.triggering import Triggered, effect_summary, prove_completed, trigger, wait_for_end
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime, timedelta
 
-from blueprint import platform
-from blueprint.prefect_api import flow_runs
-from blueprint.task import Evidence, Handle, TaskFailed
+from blueprint.core.task import Evidence, Handle, TaskFailed
+from blueprint.platform import specs
+from blueprint.prefect_adapter import flow_runs
 from blueprint.tasks import failures
 from blueprint.tasks.context import Context
 from blueprint.tasks.phase2_deployment import check_listing, read_ui, verify_pool
@@ -22,7 +22,7 @@ def verify_platform(ctx: Context, handle: Handle) -> Evidence:
     """Task 30, once: the server, the worker or serving process, the UI, the logs, the monitoring points."""
     server = prove_server(ctx)
     if ctx.settings.serves:
-        worker = {"serving": ctx.services.state(platform.RUNNER)}
+        worker = {"serving": ctx.services.state(specs.RUNNER)}
     else:
         verify_pool(ctx, handle)
         worker = await_worker(ctx, handle, WORKER_SECONDS)

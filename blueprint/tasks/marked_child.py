@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from blueprint import child
-from blueprint.services.marks import Mark
-from blueprint.task import Handle
+from blueprint.core import child
+from blueprint.core.task import Handle
+from blueprint.processes.ownership import Mark
 from blueprint.tasks.context import Context
 
 _GRACE_SECONDS = 2.0

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from blueprint import platform
-from blueprint.facts import Run
-from blueprint.prefect_api import deployments, flow_runs, pools
-from blueprint.services.marks import marked
-from blueprint.services.processes import command_line, variable
-from blueprint.task import Handle
+from blueprint.core.task import Handle
+from blueprint.platform import specs
+from blueprint.prefect_adapter import deployments, flow_runs, pools
+from blueprint.prefect_adapter.models import Run
+from blueprint.processes.ownership import marked
+from blueprint.processes.table import command_line, variable
 from blueprint.tasks.context import Context
 
 AT_WORK = ("PENDING", "RUNNING", "CANCELLING")
@@ -38,7 +38,7 @@ def have_processes(ctx: Context, runs: Iterable[Run]) -> set[str]:
     return {run_id for pid in ours if (run_id := variable(pid, _RUN_VARIABLE))}
 
 
-def crash_those_before_the_worker(ctx: Context, name: str = platform.WORKER) -> list[str]:
+def crash_those_before_the_worker(ctx: Context, name: str = specs.WORKER) -> list[str]:
     """Mark the deployments' runs that were at work before our worker was started, and have no process.
 
     Returns:
@@ -137,5 +137,5 @@ def _only_ours_could(ctx: Context) -> bool:
     """Whether no other worker is there that could have taken a run; its processes may be on another machine."""
     if ctx.settings.serves:
         return True
-    ours = platform.worker_name(ctx.workspace)
+    ours = specs.worker_name(ctx.workspace)
     return not any(one.status == "ONLINE" and one.name != ours for one in pools.workers(ctx.settings.pool))

@@ -12,9 +12,9 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
-from blueprint import verdict
-from blueprint.errors import BlueprintError
-from blueprint.task import Evidence, Handle, TaskFailed, TaskSkipped, TaskStopped
+from blueprint.core.errors import BlueprintError
+from blueprint.core.task import Evidence, Handle, TaskFailed, TaskSkipped, TaskStopped
+from blueprint.execution import outcome
 from blueprint.tasks.context import Context
 
 Function = Callable[[Context, Handle], Evidence]
@@ -102,8 +102,8 @@ def _end(function: Function, one: Context, handle: Handle) -> Evidence | BaseExc
         return error
 
 
-def _judged(end: Evidence | BaseException) -> verdict.Verdict:
-    return verdict.raised(end) if isinstance(end, BaseException) else verdict.returned(end)
+def _judged(end: Evidence | BaseException) -> outcome.Verdict:
+    return outcome.raised(end) if isinstance(end, BaseException) else outcome.returned(end)
 
 
 def _all_of(ends: _Ends, facts: Mapping[str, object]) -> Evidence:
@@ -133,7 +133,7 @@ def _failure(failed: Mapping[str, BaseException], passed: list[str], facts: Mapp
             bug = RuntimeError(f"{name}: {type(error).__name__}: {error}")
             bug.__cause__ = error
             return bug
-    judged = {name: verdict.raised(error) for name, error in failed.items()}
+    judged = {name: outcome.raised(error) for name, error in failed.items()}
     what = _listed({name: one.summary for name, one in judged.items()})
     what_to_do = " ".join(_different(one.what_to_do for one in judged.values()))
     for error in failed.values():

@@ -7,18 +7,19 @@ import json
 import sys
 from pathlib import Path
 
-from blueprint import child, platform, prefect_env
-from blueprint.errors import EnvironmentRefused
-from blueprint.facts import Run
-from blueprint.files import write_whole
-from blueprint.flow.loading import folder_of
-from blueprint.local_run import STATE_MARK
-from blueprint.prefect_api import flow_runs
-from blueprint.services import probes
-from blueprint.services.marks import Mark
-from blueprint.services.probes import NotReady
-from blueprint.services.waiting import wait_until
-from blueprint.task import Evidence, Handle, TaskFailed
+from blueprint.core import child, http
+from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.files import write_whole
+from blueprint.core.http import NotReady
+from blueprint.core.task import Evidence, Handle, TaskFailed
+from blueprint.core.waiting import wait_until
+from blueprint.platform import environment as prefect_env
+from blueprint.platform import specs
+from blueprint.prefect_adapter import flow_runs
+from blueprint.prefect_adapter.flow_loading import folder_of
+from blueprint.prefect_adapter.models import Run
+from blueprint.prefect_runtime.local_run import STATE_MARK
+from blueprint.processes.ownership import Mark
 from blueprint.tasks import marked_child, orphans, prefect_home
 from blueprint.tasks.context import Context
 from blueprint.tasks.proofs import prove_server
@@ -112,11 +113,11 @@ def _data_source(ctx: Context, handle: Handle) -> tuple[str, bool, str]:
         return "no data source configured", False, ""
     changed, why = False, ""
     if ctx.settings.data_source == "bundled":
-        started = ctx.services.ensure(platform.source(ctx.settings, ctx.workspace), handle)
+        started = ctx.services.ensure(specs.source(ctx.settings, ctx.workspace), handle)
         changed, why = started.changed, f"data source: {started.why}" if started.changed else ""
     page = f"{url}{'&' if '?' in url else '?'}limit=1"
     try:
-        answer = probes.get(page, timeout=platform.PROBE_SECONDS)
+        answer = http.get(page, timeout=specs.PROBE_SECONDS)
     except NotReady as error:
         raise TaskFailed(
             f"The data source {url} does not answer: {error}.",
@@ -137,7 +138,7 @@ def start_server(ctx: Context, handle: Handle) -> Evidence:
     prefect_home.require_ours(ctx.workspace)
     try:
         _begin(ctx, handle)
-        started = ctx.services.ensure(platform.server(ctx.settings, ctx.workspace), handle)
+        started = ctx.services.ensure(specs.server(ctx.settings, ctx.workspace), handle)
         facts = prove_server(ctx)
     except (TaskFailed, EnvironmentRefused):
         ctx.services.stop_begun()
@@ -154,9 +155,9 @@ def start_server(ctx: Context, handle: Handle) -> Evidence:
 
 def _begin(ctx: Context, handle: Handle) -> None:
     """Have server and worker import Prefect at the same time; task 13 waits for the worker."""
-    ctx.services.begin(platform.server(ctx.settings, ctx.workspace), handle)
+    ctx.services.begin(specs.server(ctx.settings, ctx.workspace), handle)
     if ctx.with_worker and not ctx.settings.serves:
-        ctx.services.begin(platform.worker(ctx.settings, ctx.workspace), handle)
+        ctx.services.begin(specs.worker(ctx.settings, ctx.workspace), handle)
 
 
 def test_local_execution(ctx: Context, handle: Handle) -> Evidence:
@@ -186,7 +187,7 @@ def test_local_execution(ctx: Context, handle: Handle) -> Evidence:
 
 def _local_run(ctx: Context) -> str:
     """What the deployment's local run is marked as; its log is named like it."""
-    return f"{platform.LOCAL_RUN}-{ctx.key}" if ctx.key else platform.LOCAL_RUN
+    return f"{specs.LOCAL_RUN}-{ctx.key}" if ctx.key else specs.LOCAL_RUN
 
 
 def _cut_short(names: list[str]) -> str:
@@ -203,7 +204,15 @@ def _run_script(ctx: Context, handle: Handle) -> None:
         argv: list[str | Path] = [sys.executable, str(flow.file), *tags]
     else:
         folder = folder_of(settings, ctx.workspace.root)
-        argv = [sys.executable, "-m", "blueprint.local_run", settings.entrypoint, "--folder", folder, *tags]
+        argv = [
+            sys.executable,
+            "-m",
+            "blueprint.prefect_runtime.local_run",
+            settings.entrypoint,
+            "--folder",
+            folder,
+            *tags,
+        ]
         env["_BLUEPRINT_PARAMETERS"] = json.dumps(settings.parameters)
     finished = child.run(argv, handle, env=env, cwd=ctx.workspace.root, niceness=_NICENESS)
     log = ctx.workspace.logs / f"{_local_run(ctx).replace('-', '_', 1)}.log"

@@ -6,14 +6,15 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from blueprint import platform, schedule, ui
-from blueprint.deployment.desired_state import desired_deployment
-from blueprint.facts import Deployment, Pool
-from blueprint.flow.parameters import parameter_problems
-from blueprint.prefect_api import pools
-from blueprint.services.probes import NotReady
-from blueprint.services.waiting import wait_until
-from blueprint.task import Evidence, Handle, TaskFailed
+from blueprint.config import schedule
+from blueprint.core.http import NotReady
+from blueprint.core.task import Evidence, Handle, TaskFailed
+from blueprint.core.waiting import wait_until
+from blueprint.platform import specs
+from blueprint.prefect_adapter import pools, ui
+from blueprint.prefect_adapter.desired_state import desired_deployment
+from blueprint.prefect_adapter.flow_parameters import parameter_problems
+from blueprint.prefect_adapter.models import Deployment, Pool
 from blueprint.tasks import orphans
 from blueprint.tasks.context import Context
 from blueprint.tasks.deploying import (
@@ -74,8 +75,8 @@ def verify_pool(ctx: Context, handle: Handle) -> Evidence:
 def start_worker(ctx: Context, handle: Handle) -> Evidence:
     """Task 13: our worker is online in the pool and its health endpoint answers."""
     ctx.skip_without_pool()
-    ctx.services.stop(platform.RUNNER, handle)  # a flow served by it as well would run twice
-    started = ctx.services.ensure(platform.worker(ctx.settings, ctx.workspace), handle)
+    ctx.services.stop(specs.RUNNER, handle)  # a flow served by it as well would run twice
+    started = ctx.services.ensure(specs.worker(ctx.settings, ctx.workspace), handle)
 
     facts = await_worker(ctx, handle)
     lost = orphans.crash_those_before_the_worker(ctx)
@@ -168,7 +169,7 @@ def read_ui(ctx: Context, handle: Handle) -> Evidence:
 def check_listing(ctx: Context, handle: Handle) -> Evidence:
     """Task 17: the query that the UI's page makes lists the deployment."""
     found = ctx.require_deployment()
-    listed = ui.listed(ctx.settings, platform.authorization(ctx.settings), found.name)
+    listed = ui.listed(ctx.settings, specs.authorization(ctx.settings), found.name)
     if found.id not in listed:
         raise TaskFailed(
             f"The query of the UI's deployments page does not list {found.name}.",
@@ -217,7 +218,7 @@ def verify_platform_ready(ctx: Context, handle: Handle) -> Evidence:
     """Task 20, once: server, pool and worker ready, or the serving process alive, all read afresh."""
     prove_server(ctx)
     if ctx.settings.serves:
-        state = ctx.services.state(platform.RUNNER)
+        state = ctx.services.state(specs.RUNNER)
         if state != "running":
             raise TaskFailed(f"The serving process is {state}.", where_to_look="logs/worker.log")
         return Evidence("serving process alive")

@@ -8,14 +8,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from blueprint import platform
-from blueprint.facts import Run
-from blueprint.prefect_api import flow_runs
-from blueprint.prefect_api.client import Refused
-from blueprint.services import probes
-from blueprint.services.probes import NotReady
-from blueprint.services.waiting import wait_until
-from blueprint.task import Evidence, Handle, TaskFailed, TaskSkipped
+from blueprint.core import http
+from blueprint.core.http import NotReady
+from blueprint.core.task import Evidence, Handle, TaskFailed, TaskSkipped
+from blueprint.core.waiting import wait_until
+from blueprint.platform import specs
+from blueprint.prefect_adapter import flow_runs
+from blueprint.prefect_adapter.client import Refused
+from blueprint.prefect_adapter.models import Run
 from blueprint.tasks import failures, run_logs
 from blueprint.tasks.context import Context
 from blueprint.tasks.schedules import require_active, upcoming
@@ -199,7 +199,7 @@ def verify_monitoring(ctx: Context, handle: Handle) -> Evidence:
     facts = {}
     for name, (url, expected) in points.items():
         try:
-            answer = probes.get(url, timeout=platform.PROBE_SECONDS, auth=platform.authorization(settings))
+            answer = http.get(url, timeout=specs.PROBE_SECONDS, auth=specs.authorization(settings))
         except NotReady as error:
             raise TaskFailed(f"{name}: {error}.", where_to_look=url) from None
         if answer.status != 200 or expected not in answer.body:

@@ -10,13 +10,14 @@ import os
 import sys
 from typing import Any
 
-from blueprint import child, prefect_env
-from blueprint.files import write_whole
-from blueprint.settings import Settings
-from blueprint.task import Evidence, Handle, TaskFailed
+from blueprint.config.settings import Settings
+from blueprint.core import child
+from blueprint.core.files import write_whole
+from blueprint.core.task import Evidence, Handle, TaskFailed
+from blueprint.core.workspace import Workspace
+from blueprint.platform import environment
 from blueprint.tasks import marked_child
 from blueprint.tasks.context import Context
-from blueprint.workspace import Workspace
 
 _RESOLVE = """
 import json
@@ -36,7 +37,7 @@ def configure_api_url(ctx: Context, handle: Handle) -> Evidence:
     require_ours(ctx.workspace)
     changed = _write(ctx.settings, ctx.workspace)
     handle.waiting("a fresh process to read Prefect's settings")
-    env = prefect_env.without_prefect(os.environ)
+    env = environment.without_prefect(os.environ)
     argv = [sys.executable, "-c", _RESOLVE]
     finished = marked_child.run(ctx, "check-settings", argv, handle, env=env, niceness=child.STANDS_BACK)
     if finished.returncode != 0:
@@ -75,7 +76,7 @@ def require_ours(workspace: Workspace) -> None:
         TaskFailed: There is one of somebody else's. It is never overwritten; and the server would read it too.
     """
     toml = workspace.root / "prefect.toml"
-    if toml.exists() and not toml.read_text(encoding="utf-8", errors="replace").startswith(prefect_env.TOML_HEADER):
+    if toml.exists() and not toml.read_text(encoding="utf-8", errors="replace").startswith(environment.TOML_HEADER):
         raise TaskFailed(
             "There is a prefect.toml in the project folder that Blueprint did not write.",
             where_to_look=str(toml),
@@ -88,8 +89,8 @@ def _write(settings: Settings, workspace: Workspace) -> list[str]:
     """Write what differs, and return the names."""
     changed = []
     for path, text in (
-        (workspace.root / "prefect.toml", prefect_env.prefect_toml(settings, workspace)),
-        (workspace.prefect_home / "profiles.toml", prefect_env.PROFILES_TOML),
+        (workspace.root / "prefect.toml", environment.prefect_toml(settings, workspace)),
+        (workspace.prefect_home / "profiles.toml", environment.PROFILES_TOML),
     ):
         if not path.exists() or path.read_text(encoding="utf-8", errors="replace") != text:
             write_whole(path, text)

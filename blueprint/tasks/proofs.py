@@ -6,16 +6,17 @@ import importlib.metadata
 import json
 from typing import Any
 
-from blueprint import platform
-from blueprint.deployment.desired_state import desired_deployment
-from blueprint.errors import EnvironmentRefused
-from blueprint.facts import Deployment, Pool, Worker
-from blueprint.prefect_api import pools
-from blueprint.services import claims, probes
-from blueprint.services.marks import Mark
-from blueprint.services.probes import NotReady
-from blueprint.services.waiting import wait_until
-from blueprint.task import Handle, TaskFailed
+from blueprint.core import http
+from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.http import NotReady
+from blueprint.core.task import Handle, TaskFailed
+from blueprint.core.waiting import wait_until
+from blueprint.platform import specs
+from blueprint.prefect_adapter import pools
+from blueprint.prefect_adapter.desired_state import desired_deployment
+from blueprint.prefect_adapter.models import Deployment, Pool, Worker
+from blueprint.processes import listening
+from blueprint.processes.ownership import Mark
 from blueprint.tasks.context import Context
 
 WORKER_SECONDS = 10.0  # several heartbeats
@@ -31,8 +32,8 @@ def prove_server(ctx: Context) -> dict[str, Any]:
         TaskFailed: Any of it is not so.
     """
     settings = ctx.settings
-    record = ctx.services.record(platform.SERVER)
-    state = ctx.services.state(platform.SERVER)
+    record = ctx.services.record(specs.SERVER)
+    state = ctx.services.state(specs.SERVER)
     if record is None or state != "running":
         raise TaskFailed(
             f"The Prefect server is not running: {state}.",
@@ -41,8 +42,8 @@ def prove_server(ctx: Context) -> dict[str, Any]:
         )
     for path in ("ready", "admin/version"):
         try:
-            answer = probes.get(
-                f"{settings.api_url}/{path}", timeout=platform.PROBE_SECONDS, auth=platform.authorization(settings)
+            answer = http.get(
+                f"{settings.api_url}/{path}", timeout=specs.PROBE_SECONDS, auth=specs.authorization(settings)
             )
         except NotReady as error:
             raise TaskFailed(
@@ -63,9 +64,9 @@ def prove_server(ctx: Context) -> dict[str, Any]:
             f"The server on port {settings.port} is Prefect {version}, but {installed} is installed here.",
             what_to_do="Run `python run_blueprint.py stop` and then `--resume-from 8` to start the installed version.",
         )
-    mark = Mark(ctx.workspace.identity(), platform.SERVER)
+    mark = Mark(ctx.workspace.identity(), specs.SERVER)
     try:
-        claims.check_listener(platform.server(settings, ctx.workspace), mark, record.identity)
+        listening.check_listener(specs.server(settings, ctx.workspace), mark, record.identity)
     except (NotReady, EnvironmentRefused) as error:
         raise TaskFailed(
             f"Port {settings.port} is not held by the server that was started (pid {record.identity.pid}): {error}",
@@ -105,8 +106,8 @@ def prove_worker(ctx: Context) -> dict[str, Any]:
     Raises:
         TaskFailed: Any of it is not so.
     """
-    record = ctx.services.record(platform.WORKER)
-    state = ctx.services.state(platform.WORKER)
+    record = ctx.services.record(specs.WORKER)
+    state = ctx.services.state(specs.WORKER)
     if record is None or state != "running":
         raise TaskFailed(
             f"The worker is not running: {state}.", where_to_look="logs/worker.log", what_to_do=RESTORE_WORKER
@@ -136,7 +137,7 @@ def await_worker(ctx: Context, handle: Handle, seconds: float | None = None) -> 
             return prove_worker(ctx)
         except TaskFailed as error:
             last[:] = [error]
-            if ctx.services.state(platform.WORKER) != "running":
+            if ctx.services.state(specs.WORKER) != "running":
                 raise
             raise NotReady(error.what) from None
 
@@ -152,7 +153,7 @@ def read_worker(ctx: Context) -> Worker:
     Raises:
         TaskFailed: The server does not know it.
     """
-    name = platform.worker_name(ctx.workspace)
+    name = specs.worker_name(ctx.workspace)
     for one in pools.workers(ctx.settings.pool):
         if one.name == name:
             return one
@@ -166,7 +167,7 @@ def read_worker(ctx: Context) -> Worker:
 def _require_health(ctx: Context) -> None:
     url = f"{ctx.settings.worker_url}/health"
     try:
-        answer = probes.get(url, timeout=platform.PROBE_SECONDS)
+        answer = http.get(url, timeout=specs.PROBE_SECONDS)
     except NotReady as error:
         raise TaskFailed(
             f"The worker's health endpoint does not answer: {error}.",

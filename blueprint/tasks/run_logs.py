@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from blueprint.facts import Run
-from blueprint.prefect_api import flow_runs
+from blueprint.prefect_adapter import flow_runs
+from blueprint.prefect_adapter.models import Run
 
 _LINE = re.compile(r"(?:Flow|Task) run '(?P<name>[^']+)' - (?P<message>.*)$")
 

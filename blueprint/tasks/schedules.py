@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from blueprint import schedule
-from blueprint.deployment.desired_state import desired_deployment
-from blueprint.deployment.schedules import same_schedule
-from blueprint.facts import Deployment, Run
-from blueprint.prefect_api import deployments, flow_runs
-from blueprint.services.probes import NotReady
-from blueprint.task import TaskFailed, TaskSkipped
+from blueprint.config import schedule
+from blueprint.core.http import NotReady
+from blueprint.core.task import TaskFailed, TaskSkipped
+from blueprint.prefect_adapter import deployments, flow_runs
+from blueprint.prefect_adapter.desired_state import desired_deployment
+from blueprint.prefect_adapter.models import Deployment, Run
+from blueprint.prefect_adapter.schedules import same_schedule
 from blueprint.tasks.context import Context
 from blueprint.tasks.proofs import RESTORE_DEPLOYMENT
 

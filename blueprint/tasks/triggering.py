@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from blueprint import platform
-from blueprint.facts import Run, Transition
-from blueprint.prefect_api import flow_runs
-from blueprint.services.probes import NotReady
-from blueprint.services.waiting import wait_until
-from blueprint.task import Handle, TaskFailed
+from blueprint.core.http import NotReady
+from blueprint.core.task import Handle, TaskFailed
+from blueprint.core.waiting import wait_until
+from blueprint.platform import specs
+from blueprint.prefect_adapter import flow_runs
+from blueprint.prefect_adapter.models import Run, Transition
 from blueprint.tasks import orphans
 from blueprint.tasks.context import Context
 
@@ -84,7 +84,7 @@ def wait_for_end(ctx: Context, run: Run, handle: Handle) -> Run:
 
 def _idle(ctx: Context, run: Run) -> str:
     """Why nobody takes a run that is due: what to say beside its state."""
-    service = platform.RUNNER if ctx.settings.serves else platform.WORKER
+    service = specs.RUNNER if ctx.settings.serves else specs.WORKER
     state = ctx.services.state(service)
     if state in ("running", "frozen"):
         return "" if state == "running" else f", and the {service} is frozen"

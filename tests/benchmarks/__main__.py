@@ -26,7 +26,7 @@ from typing import TypeVar
 import httpx
 
 from blueprint.bootstrap.environment import base_python
-from blueprint.history import ExecutionRecord
+from blueprint.execution.history import ExecutionRecord
 from tests.benchmarks import executor_overhead
 from tests.benchmarks.by_hand import ByHand, await_runs, by_hand, create_run, seconds
 from tests.benchmarks.timeline import timeline

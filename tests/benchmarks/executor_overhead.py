@@ -23,11 +23,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from blueprint.catalog import TaskSpec
-from blueprint.executor import Execution
-from blueprint.journal import Journal, read
-from blueprint.plan import make_plan
-from blueprint.task import Evidence, Handle
+from blueprint.core.task import Evidence, Handle, TaskSpec
+from blueprint.execution.executor import Execution
+from blueprint.execution.journal import Journal, read
+from blueprint.execution.plan import make_plan
 
 SIZES = (100, 1_000, 10_000)
 ROUNDS = 3
@@ -56,7 +55,7 @@ def measure(size: int, jobs: int, folder: Path) -> tuple[float, float]:
     path = folder / f"journal-{size}.jsonl"
     path.unlink(missing_ok=True)
     begin = time.perf_counter()
-    plan = make_plan(specs=tasks)
+    plan = make_plan(tasks)
     planned = time.perf_counter()
     with Journal.open(path, "benchmark") as journal:
         journal.append("execution started", plan=plan.as_record())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from blueprint.catalog import BY_NUMBER
-from blueprint.history import ExecutionRecord
+from blueprint.execution.history import ExecutionRecord
+from blueprint.tasks.catalog import BY_NUMBER
 
 WIDTH = 60
 

@@ -26,15 +26,16 @@ from typing import Any
 import psutil
 import pytest
 
-from blueprint import bootstrap, child
+from blueprint import bootstrap
 from blueprint.bootstrap import installers
 from blueprint.bootstrap.environment import base_python
 from blueprint.bootstrap.installed import compare, scan
 from blueprint.bootstrap.lockfile import read_lock, select
-from blueprint.errors import EnvironmentRefused
-from blueprint.task import Evidence, TaskFailed, TaskStopped, within
-from blueprint.venv import site_packages
-from blueprint.workspace import Workspace
+from blueprint.core import child
+from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.task import Evidence, TaskFailed, TaskStopped, within
+from blueprint.core.venv import site_packages
+from blueprint.core.workspace import Workspace
 from tests.support.wheels import lock_line, make_wheel
 
 REPO = Path(__file__).resolve().parents[2]
@@ -324,8 +325,8 @@ class TestInterruption:
         bootstrap.ensure_environment(workspace, within(60))
         code = (
             "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
-            "from blueprint import bootstrap; from blueprint.task import within\n"
-            "from blueprint.workspace import Workspace\n"
+            "from blueprint import bootstrap; from blueprint.core.task import within\n"
+            "from blueprint.core.workspace import Workspace\n"
             "bootstrap.install(Workspace(Path(sys.argv[2])), within(100))\n"
         )
         argv = [sys.executable, "-c", code, str(REPO), str(workspace.root)]
@@ -350,8 +351,8 @@ class TestInterruption:
         workspace.python.unlink()
         code = (
             "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
-            "from blueprint import bootstrap; from blueprint.task import within\n"
-            "from blueprint.workspace import Workspace\n"
+            "from blueprint import bootstrap; from blueprint.core.task import within\n"
+            "from blueprint.core.workspace import Workspace\n"
             "print('ready', flush=True)\n"
             "bootstrap.ensure_environment(Workspace(Path(sys.argv[2])), within(100))\n"
         )
@@ -421,9 +422,9 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from blueprint import bootstrap
-from blueprint.errors import BlueprintError
-from blueprint.task import within
-from blueprint.workspace import Workspace
+from blueprint.core.errors import BlueprintError
+from blueprint.core.task import within
+from blueprint.core.workspace import Workspace
 workspace = Workspace(Path(sys.argv[2]))
 try:
     made = bootstrap.ensure_environment(workspace, within(60))
@@ -558,8 +559,8 @@ import json, os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from blueprint import bootstrap
-from blueprint.task import within
-from blueprint.workspace import Workspace
+from blueprint.core.task import within
+from blueprint.core.workspace import Workspace
 workspace = Workspace(Path(__file__).parent)
 given = bootstrap.handover()
 if not bootstrap.inside(workspace):

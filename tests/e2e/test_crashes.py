@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
-from blueprint.history import executions
+from blueprint.execution.history import executions
 from tests.support.checkout import Checkout, Finished, Running, until
 
 ROWS = {"9": 100, "21": 500, "23": 50, "24": 200, "28-retried": 500}

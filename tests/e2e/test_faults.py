@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from blueprint.venv import site_packages
+from blueprint.core.venv import site_packages
 from tests.support.checkout import Checkout, Finished, make_checkout, until
 from tests.support.clock import Clock, make_clock
 from tests.support.live_platform import copy_checkout

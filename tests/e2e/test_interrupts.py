@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from blueprint.history import executions
+from blueprint.execution.history import executions
 from tests.support.checkout import Checkout, Finished, Running, make_checkout
 
 MOMENTS = 10

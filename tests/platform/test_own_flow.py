@@ -228,7 +228,7 @@ def test_dates_written_as_toml_dates_reach_the_flow(own: Own, tmp_path: Path) ->
             assert day == date(2026, 3, 8)
     """
     (tmp_path / "dated.py").write_text(textwrap.dedent(code))
-    from blueprint.settings import Settings
+    from blueprint.config.settings import Settings
 
     read = Settings.model_validate(
         {"entrypoint": "dated.py:dated", "parameters": __import__("tomllib").loads("day = 2026-03-08")}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from blueprint.catalog import BY_NUMBER
+from blueprint.tasks.catalog import BY_NUMBER
 from tests.support.live_platform import Platform
 
 ACTING = {6, 7, 8, 9, 11, 13, 15, 21, 23, 24, 28}  # the tasks that bring something about; the others only read

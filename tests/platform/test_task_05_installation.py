@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from blueprint import bootstrap
-from blueprint.task import Evidence, within
-from blueprint.workspace import Workspace
+from blueprint.core.task import Evidence, within
+from blueprint.core.workspace import Workspace
 from tests.support.live_platform import Outcome, Tasks, copy_checkout
 
 # With it, Prefect 3.8.8 installs without a complaint (it asks for fastapi>=0.139,<1), and its server dies at import.

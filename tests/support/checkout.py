@@ -23,11 +23,12 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 
-from blueprint import bootstrap, journal
+from blueprint import bootstrap
 from blueprint.bootstrap.environment import base_python
-from blueprint.history import ExecutionRecord, last_execution
-from blueprint.task import within
-from blueprint.workspace import Workspace
+from blueprint.core.task import within
+from blueprint.core.workspace import Workspace
+from blueprint.execution import journal
+from blueprint.execution.history import ExecutionRecord, last_execution
 from tests.support.live_platform import copy_checkout
 from tests.support.ports import free_ports
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from blueprint.settings import Settings
+from blueprint.config.settings import Settings
 
 FLOW = """
 from typing import Annotated

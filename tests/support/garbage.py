@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from blueprint.accepted import ACCEPTED
-from blueprint.errors import ExitCode, UsageError
+from blueprint.config.accepted import ACCEPTED
+from blueprint.core.errors import ExitCode, UsageError
 
 KEYS = st.sampled_from(sorted(ACCEPTED))
 NASTY = (

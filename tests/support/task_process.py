@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from blueprint.services.manager import ServiceManager
-    from blueprint.settings import Settings
-    from blueprint.tasks import Context
+    from blueprint.config.settings import Settings
+    from blueprint.processes.manager import ServiceManager
+    from blueprint.tasks.functions import Context
 
 
 def main() -> None:
@@ -30,22 +30,23 @@ def main() -> None:
     root = Path(sys.argv[1])
     sys.path[0] = str(root)
     os.chdir(root)
-    from blueprint import configuration, prefect_env
-    from blueprint.workspace import Workspace
+    from blueprint.config import sources
+    from blueprint.core.workspace import Workspace
+    from blueprint.platform import environment
 
-    settings = configuration.load(root, {}, sys.argv[2:])
+    settings = sources.load(root, {}, sys.argv[2:])
     Workspace(root).prepare()
-    prefect_env.apply_to_self(settings, Workspace(root))
+    environment.apply_to_self(settings, Workspace(root))
     for line in sys.stdin:
         answers.write(json.dumps(_answer(json.loads(line), root, settings)) + "\n")
         answers.flush()
 
 
 def _answer(request: dict[str, Any], root: Path, settings: Settings) -> dict[str, Any]:
-    from blueprint import verdict
-    from blueprint.settings import Settings
-    from blueprint.task import within
-    from blueprint.tasks import FUNCTIONS
+    from blueprint.config.settings import Settings
+    from blueprint.core.task import within
+    from blueprint.execution import outcome
+    from blueprint.tasks.functions import FUNCTIONS
 
     if request["changes"]:
         settings = Settings.model_validate(settings.model_dump(mode="json") | request["changes"])
@@ -55,25 +56,25 @@ def _answer(request: dict[str, Any], root: Path, settings: Settings) -> dict[str
     waited: list[str] = []
     handle = dataclasses.replace(within(request["seconds"], request["task"]), tell=waited.append)
     try:
-        judged = verdict.returned(FUNCTIONS[request["task"]](ctx, handle))
+        judged = outcome.returned(FUNCTIONS[request["task"]](ctx, handle))
     except Exception as error:  # noqa: BLE001  judged as the executor judges it
-        judged = verdict.raised(error)
+        judged = outcome.raised(error)
     return judged.as_record() | {"exit_code": int(judged.exit_code), "waited": waited}
 
 
 @functools.cache
 def _services(root: Path) -> ServiceManager:
     """One for all calls, as for all tasks of an execution: what task 6 begins, task 8 waits for."""
-    from blueprint.services.manager import ServiceManager
-    from blueprint.workspace import Workspace
+    from blueprint.core.workspace import Workspace
+    from blueprint.processes.manager import ServiceManager
 
     workspace = Workspace(root)
     return ServiceManager(workspace.services, workspace.identity())
 
 
 def _context(root: Path, settings: Settings, origin: str) -> Context:
-    from blueprint.tasks import Context
-    from blueprint.workspace import Workspace
+    from blueprint.core.workspace import Workspace
+    from blueprint.tasks.functions import Context
 
     workspace = Workspace(root)
 

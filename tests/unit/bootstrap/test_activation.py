@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from blueprint import bootstrap, child
+from blueprint import bootstrap
 from blueprint.bootstrap.environment import base_python
-from blueprint.task import TaskFailed, within
-from blueprint.workspace import Workspace
+from blueprint.core import child
+from blueprint.core.task import TaskFailed, within
+from blueprint.core.workspace import Workspace
 
 REPO = Path(__file__).resolve().parents[3]
 
@@ -21,8 +22,8 @@ import json, os, sys
 from pathlib import Path
 sys.path.insert(0, {str(REPO)!r})
 from blueprint import bootstrap
-from blueprint.task import within
-from blueprint.workspace import Workspace
+from blueprint.core.task import within
+from blueprint.core.workspace import Workspace
 workspace = Workspace(Path(__file__).parent)
 given = bootstrap.handover()
 if given is None:
@@ -84,8 +85,8 @@ def test_children_that_would_run_elsewhere_fail_the_task(workspace: Workspace) -
     impostor.chmod(0o755)
     code = (
         f"import sys; sys.path.insert(0, {str(REPO)!r}); from pathlib import Path\n"
-        "from blueprint import bootstrap; from blueprint.task import within\n"
-        "from blueprint.workspace import Workspace\n"
+        "from blueprint import bootstrap; from blueprint.core.task import within\n"
+        "from blueprint.core.workspace import Workspace\n"
         f"bootstrap.verify_activation(Workspace(Path({str(workspace.root)!r})), within(30))"
     )
     done = child.run([workspace.venv / "bin" / "python3", "-c", code], within(30))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from blueprint.bootstrap.lockfile import normalised, read_lock, select
-from blueprint.errors import EnvironmentRefused
+from blueprint.core.errors import EnvironmentRefused
 
 REPO = Path(__file__).resolve().parents[3]
 LOCKS = [REPO / "requirements.lock", REPO / "tests" / "requirements.lock"]

@@ -10,9 +10,9 @@ import pytest
 
 from blueprint.bootstrap import project
 from blueprint.bootstrap.project import NEEDED_FILES, verify_project
-from blueprint.errors import EnvironmentRefused
-from blueprint.task import TaskFailed, within
-from blueprint.workspace import Workspace
+from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.task import TaskFailed, within
+from blueprint.core.workspace import Workspace
 
 LOCK = "alpha==1 --hash=sha256:" + "0" * 64 + "\n"
 
@@ -70,7 +70,7 @@ def test_a_disk_too_full_for_the_environment_is_refused_before_the_install(small
 
 def test_an_installed_environment_needs_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from blueprint import bootstrap
-    from blueprint.venv import site_packages
+    from blueprint.core.venv import site_packages
 
     workspace = a_checkout(tmp_path / "work")
     bootstrap.ensure_environment(workspace, within(60))

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from blueprint import bootstrap, child
+from blueprint import bootstrap
 from blueprint.bootstrap.environment import base_python
-from blueprint.errors import EnvironmentRefused
-from blueprint.task import within
-from blueprint.venv import site_packages
-from blueprint.workspace import Workspace
+from blueprint.core import child
+from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.task import within
+from blueprint.core.venv import site_packages
+from blueprint.core.workspace import Workspace
 
 
 @pytest.fixture

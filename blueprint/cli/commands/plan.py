@@ -1,0 +1,96 @@
+"""`plan`: the 30 tasks, what each needs and proves, and what a run would do now. Touches nothing, needs no Prefect."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from blueprint.cli.options import Options
+from blueprint.cli.planning import plan_for
+from blueprint.core import venv
+from blueprint.core.errors import ExitCode
+from blueprint.core.task import PHASES
+from blueprint.core.workspace import Workspace
+from blueprint.execution.history import remembered
+from blueprint.execution.plan import Mode, Plan, PlannedTask
+
+if TYPE_CHECKING:
+    from blueprint.platform.status import Check
+
+_PROVES_ONLY = "would run"
+
+
+def run(options: Options, workspace: Workspace) -> int:
+    """Print the plan that the same arguments without `plan` would carry out."""
+    venv.go_on(workspace.root, options.argv)
+    venv.handed_over()
+    problem = venv.problem(workspace.venv)
+    plan = plan_for(options, workspace)
+    found = _nothing_found(problem) if problem else _found(options, workspace)
+    _show(plan, found)
+    return int(ExitCode.PROVEN)
+
+
+def _nothing_found(problem: str) -> dict[int, str]:
+    """Without an environment: it would be made, and what is beyond it cannot be seen yet."""
+    found = dict.fromkeys(range(5, 31), "unknown")
+    return found | {
+        1: _PROVES_ONLY,
+        2: f"would run ({problem})",
+        3: _PROVES_ONLY,
+        4: _PROVES_ONLY,
+    }
+
+
+def _found(options: Options, workspace: Workspace) -> dict[int, str]:
+    """What can be seen of each task's effect: there (`would skip`), not there, or only to be proven by running it."""
+    from blueprint import bootstrap
+
+    found = {2: "would skip (it is healthy)"}
+    problem = bootstrap.installation_problem(workspace, files=False)
+    if problem:
+        return dict.fromkeys(range(5, 31), "unknown") | found | {4: f"would run ({problem})"}
+    found[4] = "would skip if all files are whole (packages and versions are the lock's)"
+
+    from blueprint.config import sources
+    from blueprint.platform import environment, status
+
+    settings = sources.load(workspace.root, os.environ, options.settings, remembered(workspace))
+    toml = workspace.root / "prefect.toml"
+    same = toml.is_file() and toml.read_text(encoding="utf-8") == environment.prefect_toml(settings, workspace)
+    found[6] = "would skip (prefect.toml says so)" if same else "would run (prefect.toml does not say so)"
+    checks = {check.name: check for check in status.look(settings, workspace)}
+    found[8] = _would(checks["server"])
+    found[13] = _would(checks["worker"]) if "worker" in checks else "would skip (flow.serve needs no worker)"
+    deployments = [check for name, check in checks.items() if name.startswith(status.DEPLOYMENT)]
+    found[15] = _would(*deployments) if checks["server"].ok else "unknown (the server is down)"
+    return found
+
+
+def _would(*checks: Check) -> str:
+    """What a run would do about these; if it would act, for the sake of which."""
+    wrong = [check.detail for check in checks if not check.ok]
+    return f"would run ({'; '.join(wrong)})" if wrong else f"would skip ({'; '.join(one.detail for one in checks)})"
+
+
+def _show(plan: Plan, found: dict[int, str]) -> None:
+    phase = 0
+    for task in plan.tasks:
+        if task.spec.phase != phase:
+            phase = task.spec.phase
+            print(f"Phase {phase}: {PHASES[phase]}")
+        for line in _lines(task, found):
+            print(line)
+    count = len(plan.planned)
+    print(f"{count} of {len(plan.tasks)} tasks: {len(plan.to_run)} to run, {count - len(plan.to_run)} to check first.")
+
+
+def _lines(task: PlannedTask, found: dict[int, str]) -> list[str]:
+    spec = task.spec
+    now = "would skip" if task.mode is Mode.NOT_NEEDED else found.get(spec.number, _PROVES_ONLY)
+    needs = ", ".join(map(str, spec.needs)) or "nothing"
+    mode = task.mode.value if task.mode is Mode.RUN else f"{task.mode.value}: {task.reason}"
+    return [
+        f"{spec.number:>3}  {spec.title:<44} {now}",
+        f"     {mode}; needs {needs}; proves: {spec.proof}",
+    ]

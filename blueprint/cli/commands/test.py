@@ -1,0 +1,29 @@
+"""`test`: sets up the environment with the test tools and runs the project's tests with pytest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from blueprint import bootstrap
+from blueprint.cli.options import Options
+from blueprint.cli.setup import set_up
+from blueprint.core.errors import ExitCode
+from blueprint.core.workspace import Workspace
+
+LOCK = Path("tests") / "requirements.lock"
+# Most tests wait for services and flow runs; which of them stay together is said in tests/conftest.py.
+WORKERS = ("-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder")
+
+
+def run(options: Options, workspace: Workspace) -> int:
+    """Set up what the tests need, run them, and give back pytest's exit code (5, no tests, counts as failed)."""
+    os.chdir(workspace.root)
+    workspace.prepare()
+    bootstrap.handover()
+    if not set_up(workspace, options.argv, lock=str(LOCK)):
+        return int(ExitCode.TASK_FAILED)
+    code = subprocess.run([sys.executable, "-m", "pytest", *WORKERS, *options.rest], check=False).returncode
+    return int(ExitCode.PROVEN if code == 0 else ExitCode.TASK_FAILED)

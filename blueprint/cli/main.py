@@ -1,0 +1,124 @@
+"""Arguments to one command, and the only error boundary.
+
+An expected error is one sentence and its exit code; anything else is a bug, kept whole in a file to report.
+Standard library only at import, and little of it: this runs before anything is installed, and twice where `.venv` is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from blueprint import __version__
+from blueprint.core import venv
+from blueprint.core.errors import BlueprintError, ExitCode
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+# They look around and are over, in the environment if there is one: it is entered before anything else is imported.
+_QUICK = ("plan", "verify", "stop")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command, and see that all that it said has left this process.
+
+    Args:
+        argv: The words after the program's name.
+
+    Returns:
+        The process's exit code.
+    """
+    _open_what_is_closed()
+    code = _carry_out(argv)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return _unheard(error, code)
+    return code
+
+
+def _carry_out(argv: Sequence[str]) -> int:
+    root = Path(__file__).resolve().parents[2]
+    try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # the door's; from here on there is this boundary
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if argv and argv[0] in _QUICK:
+            venv.go_on(root, argv)
+            _hurry()
+        from blueprint.cli.options import parse
+
+        options = parse(argv)  # answers --help, before anything that only a command needs is imported
+        from blueprint.core.workspace import Workspace
+
+        command = importlib.import_module(f"blueprint.cli.commands.{options.command}")
+        return int(command.run(options, Workspace(root)))
+    except BlueprintError as error:
+        _say(f"Error: {error}")
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        _say("Interrupted.")
+        return int(ExitCode.INTERRUPTED)
+    except SystemExit as error:  # argparse, after --help and --version
+        return error.code if isinstance(error.code, int) else int(ExitCode.PROVEN)
+    except BrokenPipeError as error:
+        return _unheard(error, int(ExitCode.PROVEN))
+    except Exception as error:  # noqa: BLE001  the boundary: whatever comes here is a bug
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:  # what a command writes itself, it refuses itself
+            return _unheard(error, int(ExitCode.ENVIRONMENT))
+        _say(f"This is a bug in Blueprint: {type(error).__name__}: {error}. {_keep(root, argv)}")
+        return int(ExitCode.BUG)
+
+
+def _open_what_is_closed() -> None:
+    """Without these three the next file that is opened would become the output, as after `… >&-`."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+
+
+def _unheard(error: OSError, code: int) -> int:
+    """The exit code when the output cannot be written; none of it is tried again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):  # whoever read it has gone, as in `… plan | head`
+        return code
+    _say(f"Error: The output cannot be written: {error.strerror}. Send it elsewhere, or make room there.")
+    return int(ExitCode.ENVIRONMENT)
+
+
+def _hurry() -> None:
+    """Leave out what a command that is over in half a second does not need; none of its processes outlives it."""
+    gc.disable()  # it goes through the imported modules again and again, and finds nothing
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # to look for some, it reads every installed package's metadata
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it; the exit code says it too
+        sys.stdout.flush()  # what was said before comes before, also where both go to one file
+    with contextlib.suppress(OSError):
+        try:
+            print(text, file=sys.stderr, flush=True)
+        except UnicodeEncodeError:
+            print(text.encode("ascii", "replace").decode(), file=sys.stderr, flush=True)
+
+
+def _keep(root: Path, argv: Sequence[str]) -> str:
+    import traceback
+
+    path = root / "logs" / "bug.log"
+    text = f"Blueprint {__version__}\nPython {sys.version}\n{sys.platform}\narguments: {list(argv)}\n\n"
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write((text + traceback.format_exc()).encode("utf-8", "backslashreplace"))
+    except OSError:
+        return "Please report it."
+    return f"Please report it with the file {path}."

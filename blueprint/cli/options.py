@@ -1,0 +1,163 @@
+"""What was asked for on the command line. Standard library only."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from blueprint import __version__
+from blueprint.config.accepted import shown
+from blueprint.config.sources import setting
+from blueprint.core.errors import UsageError
+
+COMMANDS = {
+    "run": "set the platform up and prove it (the default)",
+    "plan": "show the 30 tasks, what each needs and proves, and what a run would do now",
+    "verify": "check quickly that server, worker, UI and deployment are up; exit 0 only if all are",
+    "stop": "stop what Blueprint started, and only that",
+    "init": "write [tool.blueprint] into pyproject.toml from a flow of your own: init path/to/file.py:flow",
+    "test": "set up and run the project's tests; what follows is given to pytest",
+}
+_EPILOG = """\
+commands:
+{commands}
+
+examples:
+  python run_blueprint.py --phase all          everything, tasks 1 to 30
+  python run_blueprint.py --phase 2            one phase; what it needs from before is checked first
+  python run_blueprint.py --resume-from 14     tasks 14 to 30
+  python run_blueprint.py --resume             go on from the first task that did not pass
+  python run_blueprint.py --port 5200          another port (worker and data source use the next two)
+  python run_blueprint.py plan --resume-from 14
+  python run_blueprint.py init flows/etl.py:etl --set 'cron=0 6 * * *'
+
+exit codes: 0 all that was asked is proven, 1 a task failed, 2 wrong usage or configuration, 3 a bug in Blueprint,
+4 the environment refuses (port, lock, disk, Python), 130 and 143 interrupted"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """A parsed command line.
+
+    Attributes:
+        command: One of `COMMANDS`.
+        argv: The words as they were typed.
+        phase: 1, 2 or 3; None for all.
+        resume: Whether to go on from the last execution.
+        resume_from: The first task to run.
+        settings: `key=value` for each setting given here.
+        rest: For `test`: what pytest gets.
+        target: For `init`: where the flow is.
+        force: For `init`: whether to replace a table that is there.
+    """
+
+    command: str
+    argv: tuple[str, ...]
+    phase: int | None = None
+    resume: bool = False
+    resume_from: int | None = None
+    settings: tuple[str, ...] = ()
+    rest: tuple[str, ...] = ()
+    target: str = ""
+    force: bool = False
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        text = shown(message, 300)
+        raise UsageError(f"{text[:1].upper()}{text[1:]}.", "See `python run_blueprint.py --help`.")
+
+
+def _number(first: int, last: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or len(text) > 9 or not first <= int(text) <= last:
+            raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number from {first} to {last}")
+        return int(text)
+
+    return number
+
+
+def _parser() -> _Parser:
+    commands = "\n".join(f"  {name:<8} {text}" for name, text in COMMANDS.items())
+    parser = _Parser(
+        prog="run_blueprint.py",
+        description="From a fresh machine to a running and proven self-hosted Prefect 3 platform.",
+        epilog=_EPILOG.format(commands=commands),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("command", nargs="?", metavar="command", choices=COMMANDS, default="run", help="see below")
+    parser.add_argument("--phase", choices=("all", "1", "2", "3"), help="run one phase, or all (the default)")
+    parser.add_argument("--resume-from", type=_number(1, 30), metavar="N", help="run the tasks from N (1 to 30) on")
+    parser.add_argument("--resume", action="store_true", help="go on from the first task that did not pass")
+    parser.add_argument(
+        "--deploy-with", choices=("deploy", "serve"), help="with work pool and worker (the default), or with flow.serve"
+    )
+    parser.add_argument("--port", type=_number(1, 65535), metavar="N", help="the server's port, 4200 by default")
+    parser.add_argument(
+        "--jobs", type=_number(1, 30), metavar="N", help="tasks at a time, 8 by default; 1 runs them strictly in order"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any other key of [tool.blueprint] in pyproject.toml; may be repeated",
+    )
+    parser.add_argument("--version", action="version", version=f"Blueprint {__version__}")
+    return parser
+
+
+def _parse_init(argv: Sequence[str]) -> Options:
+    parser = _Parser(prog="run_blueprint.py init", description=f"Init: {COMMANDS['init']}.", allow_abbrev=False)
+    parser.add_argument("flow", help="path/to/file.py:flow_function or package.module.flow_function")
+    parser.add_argument("--force", action="store_true", help="replace a [tool.blueprint] that is there")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key to write as well")
+    parser.add_argument("--port", type=_number(1, 65535), metavar="N", help="the server's port, 4200 by default")
+    found = parser.parse_args(list(argv[1:]))
+    for argument in found.set:
+        setting(argument)
+    given = (*found.set, *((f"port={found.port}",) if found.port is not None else ()))
+    return Options("init", tuple(argv), settings=given, target=found.flow, force=found.force)
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """Parse the words after the program's name.
+
+    Raises:
+        UsageError: They cannot be understood, or contradict each other.
+        SystemExit: `--help` or `--version` was asked for and has been answered.
+    """
+    if argv and argv[0] == "test":
+        return Options("test", tuple(argv), rest=tuple(argv[1:]))
+    if argv and argv[0] == "init":
+        return _parse_init(argv)
+    found = _parser().parse_args(list(argv))
+    chosen = [
+        name
+        for name, given in (
+            ("--phase", found.phase is not None),
+            ("--resume-from", found.resume_from is not None),
+            ("--resume", found.resume),
+        )
+        if given
+    ]
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(chosen)} contradict each other.", "Give one of them.")
+    if found.command in ("init", "test"):
+        raise UsageError(f"`{found.command}` must be the first word.", "What follows it is its own.")
+    if chosen and found.command in ("verify", "stop"):
+        raise UsageError(f"{chosen[0]} means nothing to `{found.command}`.", "Leave it out.")
+    for argument in found.set:
+        setting(argument)
+    given = [f"{key}={value}" for key in ("deploy_with", "port", "jobs") if (value := getattr(found, key)) is not None]
+    return Options(
+        command=found.command,
+        argv=tuple(argv),
+        phase=int(found.phase) if found.phase in ("1", "2", "3") else None,
+        resume=found.resume,
+        resume_from=found.resume_from,
+        settings=(*found.set, *given),
+    )

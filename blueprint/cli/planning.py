@@ -1,0 +1,25 @@
+"""The plan that a command line asks for. Standard library only."""
+
+from __future__ import annotations
+
+from blueprint.cli.options import Options
+from blueprint.core.errors import UsageError
+from blueprint.core.workspace import Workspace
+from blueprint.execution.history import last_execution
+from blueprint.execution.plan import Plan, make_plan
+from blueprint.tasks.catalog import TASKS
+
+
+def plan_for(options: Options, workspace: Workspace) -> Plan:
+    """The plan that was asked for.
+
+    Raises:
+        UsageError: There is nothing to resume.
+        JournalDamaged: What the last execution did cannot be read.
+    """
+    if not (options.resume or options.resume_from):
+        return make_plan(TASKS, phase=options.phase)
+    last = last_execution(workspace.journal)
+    if options.resume and last is None:
+        raise UsageError("There is no execution to resume.", "Run `python run_blueprint.py --phase all`.")
+    return make_plan(TASKS, resume_from=options.resume_from, resume=last)

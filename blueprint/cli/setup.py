@@ -1,0 +1,59 @@
+"""Tasks 1 to 4 for commands that are no execution, such as `test` and `init`: a line for each, and no journal."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from blueprint.bootstrap.activation import inside, reexec, verify_activation
+from blueprint.bootstrap.environment import ensure_environment
+from blueprint.bootstrap.install import install
+from blueprint.bootstrap.project import verify_project
+from blueprint.core.task import Evidence, Handle, TaskFailed, TaskStopped, within
+from blueprint.core.workspace import Workspace
+from blueprint.execution.lock import ExecutionLock
+from blueprint.tasks.catalog import BY_NUMBER
+
+
+def set_up(
+    workspace: Workspace, argv: Sequence[str], *, lock: str = "requirements.lock", extra: Sequence[str] = ()
+) -> bool:
+    """Have the environment complete, and this process run in it; it may start anew in it and never return.
+
+    Args:
+        workspace: Its state is prepared.
+        argv: The words after the program's name, to start anew with.
+        lock: The lock file to install, from the root.
+        extra: Further requirements.
+
+    Returns:
+        Whether it is so; if not, what failed has been told.
+
+    Raises:
+        BlueprintError: The environment refuses, or another execution is at work.
+    """
+    if not inside(workspace):
+        if not _prove(workspace, {1: verify_project, 2: ensure_environment}):
+            return False
+        reexec(workspace, argv, {})
+    held = ExecutionLock.acquire(workspace, " ".join(("run_blueprint.py", *argv)))
+    try:
+        return _prove(workspace, {3: verify_activation, 4: functools.partial(install, lock=lock, extra=tuple(extra))})
+    finally:
+        held.release()
+
+
+def _prove(workspace: Workspace, functions: Mapping[int, Callable[[Workspace, Handle], Evidence]]) -> bool:
+    """Carry out tasks one after the other, with a line for each; False as soon as one fails."""
+    for number, function in functions.items():
+        spec = BY_NUMBER[number]
+        try:
+            evidence = function(workspace, within(spec.seconds, number))
+        except (TaskFailed, TaskStopped) as error:
+            print(f"{spec.title}: failed: {error}", file=sys.stderr)
+            if isinstance(error, TaskFailed):
+                print(f"Look at {error.where_to_look}. {error.what_to_do}".replace("Look at . ", ""), file=sys.stderr)
+            return False
+        print(f"{spec.title}: {evidence.summary}", flush=True)
+    return True

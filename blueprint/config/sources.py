@@ -1,0 +1,201 @@
+"""Where settings come from: pyproject.toml's `[tool.blueprint]`, then BLUEPRINT_… variables, then the command line.
+
+A later source overrides an earlier one, key by key. Everything unusable is one sentence that names source and key, and
+one that says what is accepted. Standard library only at import: unknown keys are refused before anything is installed.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blueprint.config.accepted import ACCEPTED, OF_DEPLOYMENT, SECRETS, shown
+from blueprint.config.redaction import passwords
+from blueprint.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from blueprint.config.settings import Settings
+
+ENVIRONMENT_PREFIX = "BLUEPRINT_"
+_MOST_SHOWN = 5
+_TEXTS = frozenset(
+    (
+        *SECRETS,
+        *("entrypoint", "source", "deployment", "deploy_with", "cron", "rrule", "timezone"),
+        *("pool", "host", "data_source", "check"),
+    )
+)
+
+
+def load(
+    root: Path, environment: Mapping[str, str], arguments: Iterable[str] = (), remembered: Iterable[str] = ()
+) -> Settings:
+    """Read the settings.
+
+    Args:
+        root: The folder whose pyproject.toml is read.
+        environment: Variables named BLUEPRINT_<KEY> override the file; tables and lists are given as JSON.
+        arguments: `key=value` from the command line; override both.
+        remembered: What the last execution's command line gave: it stays until something newer than the file says
+            otherwise, so that `verify` or `--resume` mean the platform that was set up.
+
+    Raises:
+        UsageError: An unknown key or a value that is not accepted, with its source and what is accepted.
+    """
+    from pydantic import ValidationError
+
+    from blueprint.config.settings import Settings
+
+    values, sources = read(root, environment, arguments, remembered)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(*_explain(error, values, sources)) from None
+
+
+def read(
+    root: Path, environment: Mapping[str, str], arguments: Iterable[str] = (), remembered: Iterable[str] = ()
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read the values without judging them: what can be said before Pydantic is installed. Arguments as for `load`.
+
+    Returns:
+        The value of each key, and the source of each.
+
+    Raises:
+        UsageError: The file cannot be read, a key is unknown, or a secret is among the arguments.
+    """
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for found, source in (
+        (_from_file(root / "pyproject.toml"), "pyproject.toml [tool.blueprint]"),
+        (from_arguments(remembered), "command line of the last execution"),
+        (_from_environment(environment), "environment"),
+        (from_arguments(arguments), "command line"),
+    ):
+        values.update(found)
+        sources.update(dict.fromkeys(found, source))
+    _see_the_keys_of(values.get("deployments"), sources.get("deployments", ""))
+    return values, sources
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} is missing.", "Restore it from the repository.") from None
+    except ValueError as error:  # no UTF-8, no TOML, or a number with thousands of digits
+        raise UsageError(f"{path} is not valid TOML: {shown(error, 200)}.", "Correct it and run again.") from None
+    except RecursionError:
+        raise UsageError(f"{path} is nested too deep.", "Correct it and run again.") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.", "Make it a readable file.") from None
+    tool = document.get("tool", {})
+    table = tool.get("blueprint", {}) if isinstance(tool, dict) else None
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: tool.blueprint must be a table.", "Write it as [tool.blueprint].")
+    for key in table:
+        if key not in ACCEPTED:
+            raise UsageError(f"pyproject.toml [tool.blueprint]: {shown(key)} names no setting.", _known("KEY = VALUE"))
+    return table
+
+
+def _see_the_keys_of(deployments: object, source: str) -> None:
+    for index, table in enumerate(deployments if isinstance(deployments, list) else ()):
+        for key in table if isinstance(table, dict) else ():
+            where = f"{source}: {_which(deployments, index)}: {shown(key)}"
+            if key in ACCEPTED and key not in OF_DEPLOYMENT:
+                raise UsageError(f"{where} is of the platform, not of one deployment.", "Set it in [tool.blueprint].")
+            if key not in OF_DEPLOYMENT:
+                raise UsageError(f"{where} names no setting.", f"Accepted there: {', '.join(OF_DEPLOYMENT)}.")
+
+
+def _which(deployments: object, index: int) -> str:
+    """One of the tables, for people, who count from 1 and know it by its name."""
+    table = deployments[index] if isinstance(deployments, list | tuple) else None
+    name = table.get("deployment") if isinstance(table, dict) else None
+    return f"deployments no. {index + 1}{f' ({shown(name)})' if isinstance(name, str) else ''}"
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values = {}
+    for variable, text in environment.items():
+        if variable.startswith(ENVIRONMENT_PREFIX):
+            key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+            if key not in ACCEPTED:
+                raise UsageError(
+                    f"The environment variable {shown(variable)} names no setting.", _known("BLUEPRINT_<KEY>")
+                )
+            values[key] = _value(key, text)
+    return values
+
+
+def from_arguments(arguments: Iterable[str]) -> dict[str, Any]:
+    """The values of `key=value` arguments, not judged yet.
+
+    Raises:
+        UsageError: One names no setting, or a secret.
+    """
+    return {key: _value(key, text) for key, text in map(setting, arguments)}
+
+
+def setting(argument: str) -> tuple[str, str]:
+    """Take one `key=value` of the command line apart. An error names the key only: the value may be a secret.
+
+    Raises:
+        UsageError: It names no setting, or a secret.
+    """
+    name, equals, text = argument.partition("=")
+    key = name.strip().replace("-", "_")
+    if not equals or key not in ACCEPTED:
+        raise UsageError(f"--set {shown(name)} names no setting.", _known("--set KEY=VALUE"))
+    if key in SECRETS or (key == "data_source" and passwords(text)):
+        is_one = "is" if key in SECRETS else "holds"
+        raise UsageError(
+            f"{key} {is_one} a secret, and arguments can be seen by every user of the machine.",
+            f"Set the environment variable {ENVIRONMENT_PREFIX}{key.upper()} instead.",
+        )
+    return key, text
+
+
+def _value(key: str, text: str) -> Any:
+    """Texts are taken as they are, an empty one as none; else JSON is tried, and Pydantic judges the result."""
+    if key in _TEXTS:
+        return text or None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _known(form: str) -> str:
+    return f"Accepted: {form} with one of {', '.join(sorted(ACCEPTED))}."
+
+
+def _explain(error: ValidationError, values: Mapping[str, Any], sources: Mapping[str, str]) -> tuple[str, str]:
+    """Say what is wrong where, and what is accepted there. No value is told: it may be a secret."""
+    sentences = []
+    keys = []
+    for problem in error.errors(include_url=False, include_input=False):
+        if problem["type"] == "default_factory_not_called":  # a port that follows from one that is refused itself
+            continue
+        message = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
+        message = message.removeprefix("Value error, ")
+        place = problem["loc"]
+        key = str(place[0]) if place else ""
+        source = sources.get(
+            key or message.partition(" ")[0], "derived from port" if key.endswith("_port") else "settings"
+        )
+        if key == "deployments" and len(place) > 1:
+            source += f": {_which(values[key], int(place[1]))}"
+            key, place = (str(place[2]) if len(place) > 2 else key), place[2:]
+        path = shown(".".join(str(part) for part in place), 100)
+        sentences.append(f"{source}: {path}{': ' if path else ''}{message}")
+        keys += [key] if key in ACCEPTED and key not in keys else []
+    more = f"; and {len(sentences) - _MOST_SHOWN} more" if len(sentences) > _MOST_SHOWN else ""
+    accepted = [f"Accepted for {key}: {ACCEPTED[key]}." for key in keys[:_MOST_SHOWN]]
+    return "; ".join(sentences[:_MOST_SHOWN]) + more + ".", " ".join(accepted) or "Correct it and run again."

@@ -1,0 +1,183 @@
+"""What a single value of the settings must be. Each check gives the value back or raises ValueError with the reason;
+what would be accepted instead is told by `blueprint.config.accepted`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+import zoneinfo
+from datetime import date, time
+from typing import Any
+from urllib.parse import urlsplit
+
+from blueprint.config import cron as crons
+
+_ENTRYPOINT = re.compile(r"[^:]+\.py:[A-Za-z_]\w*|[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_NO_STEP = re.compile(r"INTERVAL=([+-]?0*(;|\s|$)|-)", re.IGNORECASE)
+_DEEPEST = 50  # levels of a parameter's value; beyond some hundreds JSON can no longer be written
+_LARGEST = 2**63  # of a whole number that the server can keep
+_NO_ZONES = ("posix/", "right/", "posixrules", "localtime", "Factory")  # files beside the zones, unknown to Prefect
+
+
+def printable(text: str) -> str:
+    """A text of one line."""
+    if not text.isprintable():
+        raise ValueError("has a line break or another character that cannot be printed")
+    return text
+
+
+def trimmed(text: str) -> str:
+    """A text with no space around it."""
+    if text != text.strip():
+        raise ValueError("begins or ends with a space")
+    return text
+
+
+def not_boolean(value: Any) -> Any:
+    """For numbers: JSON's true is not taken for 1."""
+    if isinstance(value, bool):
+        raise ValueError(  # noqa: TRY004  the settings' model takes a ValueError for a refusal
+            "expected a number, not true or false"
+        )
+    return value
+
+
+def without_dates(value: Any, levels: int = _DEEPEST) -> Any:
+    """TOML has dates and times, JSON has not: they become the texts that Pydantic reads them from."""
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if levels == 0:
+        return value  # refused by `json_value`
+    if isinstance(value, dict):
+        return {key: without_dates(one, levels - 1) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_dates(one, levels - 1) for one in value]
+    return value
+
+
+def json_value(value: Any) -> Any:
+    """A value that survives the way to the server and back: texts, numbers, booleans, lists and tables."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        for one in level:
+            _see_that_it_is_json(one)
+        level = [part for one in level for part in _parts(one)]
+        if not level:
+            return value
+    raise ValueError(f"nested more than {_DEEPEST} levels deep")
+
+
+def _see_that_it_is_json(one: Any) -> None:
+    if one is not None and not isinstance(one, (str, int, float, list, tuple, dict)):
+        raise ValueError(f"a {type(one).__name__} is no JSON value; write it as a text")
+    if isinstance(one, str) and any(char == "\0" or "\ud800" <= char <= "\udfff" for char in one):
+        raise ValueError("a text has a character that cannot be stored")
+    if isinstance(one, float) and not math.isfinite(one):
+        raise ValueError("a number is not finite")
+    if isinstance(one, int) and not -_LARGEST <= one < _LARGEST:
+        raise ValueError("a whole number needs more than 64 bits")
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    return list(value) if isinstance(value, (list, tuple)) else []
+
+
+def entrypoint(value: str) -> str:
+    """Where the flow is, by file or by module."""
+    if not _ENTRYPOINT.fullmatch(value) or value.endswith(".py"):  # a file's name alone would pass for a module's
+        raise ValueError("not an entrypoint")
+    return value
+
+
+def function(value: str) -> str:
+    """Where a function is."""
+    if not _FUNCTION.fullmatch(value):
+        raise ValueError("not module:function")
+    return value
+
+
+def timezone(value: str) -> str:
+    """A time zone that Prefect knows too."""
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("no such time zone") from None
+    if value.startswith(_NO_ZONES):
+        raise ValueError("no time zone that Prefect knows")
+    return value
+
+
+def cron(value: str) -> str:
+    """A cron expression that Prefect keeps to."""
+    crons.parse(value)
+    return value
+
+
+def rrule(value: str) -> str:
+    """A recurrence rule that Prefect accepts and that moves on."""
+    from dateutil.rrule import rrulestr  # type: ignore[import-untyped]
+
+    try:
+        rrulestr(value)
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError):
+        raise ValueError("not a recurrence rule") from None
+    if _NO_STEP.search(value):
+        raise ValueError("INTERVAL must be at least 1")
+    return value
+
+
+def host(value: str) -> str:
+    """An address to listen on."""
+    if value == "localhost":
+        return value
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        raise ValueError("not an IP address") from None
+    if "%" in value:
+        raise ValueError("an IPv6 address with a zone cannot be part of a URL")
+    return value
+
+
+def data_source(value: str) -> str:
+    """An address to read from, or the name of the bundled one."""
+    if value == "bundled":
+        return value
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or " " in value:
+        raise ValueError("not an http(s) address")
+    return value
+
+
+def requirement(value: str) -> str:
+    """What an installer understands as a requirement; never one of its options."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        Requirement(value)
+    except InvalidRequirement:
+        raise ValueError("not a requirement") from None
+    return value
+
+
+def auth_string(value: str) -> str:
+    """User and password; the reason never holds the value, which is a secret."""
+    if not re.fullmatch(r"[^:\s]+:\S+", value) or not value.isprintable():
+        raise ValueError("not user:password")
+    return value
+
+
+def database_url(value: str) -> str:
+    """The address of a database; the reason never holds the value, which is a secret."""
+    if not re.match(r"[a-z][a-z0-9+]*://.", value) or not value.isprintable():
+        raise ValueError("not a database URL")
+    return value

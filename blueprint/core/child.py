@@ -1,0 +1,100 @@
+"""Running a command to its end: bounded in time, interruptible, and leaving no process behind.
+
+Standard library only. Services, which outlive the execution, are started by `blueprint.processes` instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from blueprint.core.task import Handle, TaskStopped
+
+_POLL_SECONDS = 0.1
+STANDS_BACK = (
+    10  # the niceness of a check that few wait for, beside the start of the server, which everything waits for
+)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended by itself; `output` holds stdout and `errors` stderr."""
+
+    returncode: int
+    output: str
+    errors: str
+
+    def last_line(self) -> str:
+        """The last line that says something, errors before output: what a user should see first."""
+        for text in (self.errors, self.output):
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            if lines:
+                return lines[-1]
+        return f"no output, exit code {self.returncode}"
+
+
+def run(
+    argv: Sequence[str | Path],
+    handle: Handle,
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    seconds: float | None = None,
+    niceness: int = 0,
+) -> Finished:
+    """Run a command until it ends.
+
+    Args:
+        argv: The program and its arguments; no shell is involved.
+        handle: Gives the deadline and the wish to stop.
+        env: The whole environment of the child; the current one if None.
+        cwd: Where it runs.
+        seconds: A bound of its own, when it should be tighter than the task's deadline.
+        niceness: How far it stands back for others that need the processor, 0 to 19.
+
+    Raises:
+        TaskStopped: Interrupted, or out of time. The command's whole process group has been killed.
+        OSError: The program cannot be started.
+    """
+    end = handle.deadline if seconds is None else min(handle.deadline, handle.clock() + seconds)
+    process = subprocess.Popen(
+        [str(part) for part in argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=None if env is None else dict(env),
+        cwd=cwd,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
+    if niceness:
+        with contextlib.suppress(OSError):  # it has ended already
+            os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
+    try:
+        while True:
+            try:
+                output, errors = process.communicate(timeout=_POLL_SECONDS)
+            except subprocess.TimeoutExpired:
+                if handle.stopped.is_set():
+                    raise TaskStopped("interrupted") from None
+                if handle.clock() >= end:
+                    raise TaskStopped(f"{argv[0]} did not end in time") from None
+            else:
+                return Finished(process.returncode, output, errors)
+    finally:
+        if process.poll() is None:
+            _kill_group(process)
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=2)

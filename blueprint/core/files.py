@@ -1,0 +1,101 @@
+"""Files of state: private to the user, never half written, and refused in one clear sentence when the disk says no.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from pathlib import Path
+
+from blueprint.core.errors import EnvironmentRefused
+
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_ALLOWED = {errno.EACCES, errno.EPERM}
+_IN_THE_WAY = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP}
+
+
+def refused(error: OSError, path: Path) -> EnvironmentRefused:
+    """The sentence for what the operating system said about `path`, with the way on. Raise it `from` the error."""
+    if error.errno in _NO_ROOM:
+        return EnvironmentRefused(
+            f"{path} cannot be written: no room is left on the disk ({error.strerror}).",
+            "Free some space, then run the same command again.",
+        )
+    if error.errno == errno.EROFS:
+        return EnvironmentRefused(
+            f"{path} cannot be written: its file system is mounted read-only.",
+            "Use a checkout on a file system that can be written.",
+        )
+    if error.errno in _NOT_ALLOWED:
+        return EnvironmentRefused(
+            f"{path} cannot be used: this user is not allowed to ({error.strerror}).",
+            "Make the checkout belong to the user that runs this command.",
+        )
+    if error.errno in _IN_THE_WAY:
+        return EnvironmentRefused(
+            f"{path} cannot be used: something else stands there ({error.strerror}).", "Move it away, then run again."
+        )
+    return EnvironmentRefused(f"{path} cannot be used: {error.strerror or error}.", "See that it can be written.")
+
+
+def private_folder(path: Path) -> None:
+    """See that `path` is a folder that only this user can enter.
+
+    Raises:
+        EnvironmentRefused: It cannot be made, or is no folder, or belongs to somebody else.
+    """
+    try:
+        path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        if path.stat().st_mode & 0o777 != PRIVATE_FOLDER:
+            path.chmod(PRIVATE_FOLDER)
+    except OSError as error:
+        raise refused(error, path) from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Put `text` at `path` so that a crash leaves the old file or the new one, never a part; private to the user.
+
+    Raises:
+        EnvironmentRefused: It could not be written; what was there before is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+        try:
+            write_all(fd, text.encode())
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise refused(error, path) from error
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`: the kernel may take a part of it, as it does just before a disk is full.
+
+    Raises:
+        OSError: Nothing more could be written; a part of `data` may be in the file.
+    """
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def sync_folder(path: Path) -> None:
+    """Make the folder's entries survive a power failure: the fsync of a new file alone does not keep its name."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,143 @@
+"""What a task is: a function that gets a handle and returns evidence, or says why it cannot.
+
+Standard library only: tasks 1 to 4 run before anything is installed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+PHASES = {1: "Local setup", 2: "Orchestration and deployment", 3: "Monitoring and triggering"}
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One of the 30 tasks.
+
+    Attributes:
+        number: 1 to 30, fixed.
+        title: Fixed.
+        phase: 1, 2 or 3.
+        needs: The tasks whose effect must hold before this one can start.
+        seconds: Its deadline, counted from its start.
+        proof: What it reads back from the system.
+    """
+
+    number: int
+    title: str
+    phase: int
+    needs: tuple[int, ...]
+    seconds: float
+    proof: str
+
+
+class Status(StrEnum):
+    """How a task ended."""
+
+    OK = "ok"  # proven; its effect was already there
+    CHANGED = "changed"  # proven; it had to act
+    SKIPPED = "skipped"  # nothing to prove in this configuration
+    FAILED = "failed"
+    BLOCKED = "blocked"  # not run, because something it needs failed
+    INTERRUPTED = "interrupted"
+
+    @property
+    def passed(self) -> bool:
+        """Whether tasks that need this one may run."""
+        return self in (Status.OK, Status.CHANGED, Status.SKIPPED)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a task read back from the running system.
+
+    Attributes:
+        summary: One line for the terminal and the log.
+        facts: The full evidence, kept in the journal; JSON values only, never a secret.
+        changed: Whether the task had to act (`changed`) or found its effect there (`ok`).
+        why: If it acted, what it had found missing or no longer true.
+    """
+
+    summary: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    changed: bool = False
+    why: str = ""
+
+
+class TaskFailed(Exception):
+    """The task could not be proven.
+
+    Attributes:
+        what: One sentence: what was expected and what was found.
+        where_to_look: A file or an address that tells more.
+        what_to_do: The next step for the user.
+        facts: What was read before it failed; goes into the journal.
+    """
+
+    def __init__(
+        self, what: str, *, where_to_look: str = "", what_to_do: str = "", facts: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(what, where_to_look, what_to_do)
+        self.what = what
+        self.where_to_look = where_to_look
+        self.what_to_do = what_to_do
+        self.facts = dict(facts or {})
+
+    def __str__(self) -> str:
+        return self.what
+
+
+class TaskSkipped(Exception):
+    """There is nothing to prove in this configuration; the message says why."""
+
+
+class TaskStopped(Exception):
+    """The execution was interrupted or the deadline passed while the task was at work."""
+
+
+@dataclass
+class Handle:
+    """What a running task knows of its execution: how long it has, whether to stop, and how to tell what it waits for.
+
+    Attributes:
+        number: The task's number.
+        deadline: On the `clock`, the second by which the task must have returned.
+        stopped: Set when the task must end at once.
+        tell: Receives each text given to `waiting`.
+        clock: Monotonic seconds.
+    """
+
+    number: int
+    deadline: float
+    stopped: threading.Event = field(default_factory=threading.Event)
+    tell: Callable[[str], None] = lambda _text: None
+    clock: Callable[[], float] = time.monotonic
+
+    def remaining(self) -> float:
+        """Seconds until the deadline, never below zero."""
+        return max(0.0, self.deadline - self.clock())
+
+    def waiting(self, what_for: str) -> None:
+        """Tell the user what the task waits for at this moment."""
+        self.tell(what_for)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but end at once when the task must stop.
+
+        Raises:
+            TaskStopped: The execution was interrupted, or the deadline passed.
+        """
+        if self.stopped.wait(min(seconds, self.remaining())):
+            raise TaskStopped("interrupted")
+        if self.remaining() <= 0:
+            raise TaskStopped("deadline passed")
+
+
+def within(seconds: float, number: int = 0) -> Handle:
+    """A handle for work outside an execution (`stop`, the tests): nobody interrupts it, and it has so many seconds."""
+    return Handle(number=number, deadline=time.monotonic() + seconds)

@@ -1,0 +1,250 @@
+"""The append-only record of every execution: JSON lines, each on disk before the next step is taken.
+
+A record is one line of JSON that ends in its own checksum and a newline:
+
+    {"v":1,"at":"2026-10-08T07:00:00.123456+00:00","kind":"task started","execution":"…",…,"crc":"89abcdef"}
+
+Records keep the order in which they were written; `at` is for people and may go back when the clock is set.
+What the records mean is in `blueprint.execution.history`. Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import shlex
+import threading
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.files import PRIVATE_FILE, refused, sync_folder, write_all
+
+FORMAT = 1
+
+_CRC = re.compile(rb',"crc":"([0-9a-f]{8})"\}\Z')
+_CRC_BYTES = len(b',"crc":"89abcdef"}')
+_RECORD_BEGINS = b'{"v":'
+_TORN_BYTES_KEPT = 2000
+
+
+class JournalDamaged(EnvironmentRefused):
+    """A line of the journal that a crash cannot explain: the file was changed by somebody, or the disk is failing.
+
+    Attributes:
+        path: The journal.
+        line: The bad line's number, the first being 1.
+    """
+
+    def __init__(self, path: Path, line: int, reason: str) -> None:
+        super().__init__(
+            f"The journal {path} is damaged in line {line}: {reason}.",
+            f"Keep it for a look and go on with a new one: {_the_way_on(path)}",
+        )
+        self.path = path
+        self.line = line
+
+
+class Journal:
+    """The one writer of a journal; several threads may append.
+
+    Whoever opens it holds the execution lock: two writers in two processes would not see each other.
+    """
+
+    def __init__(self, path: Path, fd: int, execution: str) -> None:
+        self._path = path
+        self._fd = fd
+        self._execution = execution
+        self._one_at_a_time = threading.Lock()
+        self._unsure_from: int | None = None  # from this offset on, the file may hold a part of a record
+
+    @classmethod
+    def open(cls, path: Path, execution: str = "") -> Journal:
+        """Open the journal for appending, and make it if there is none.
+
+        A last line that a crash tore is cut off first, and a record `journal sealed` with the bytes that were cut
+        takes its place. That record was never acknowledged, so nothing that anybody was told is lost.
+
+        Args:
+            path: The file; its folder is there.
+            execution: The id that each appended record gets.
+
+        Raises:
+            JournalDamaged: There is a bad line before the last one. The file is left as it is.
+            EnvironmentRefused: The file cannot be read or written.
+        """
+        scan = _scan(path)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
+        except OSError as error:
+            raise refused(error, path) from error
+        journal = cls(path, fd, execution)
+        try:
+            os.fchmod(fd, PRIVATE_FILE)
+            sync_folder(path.parent)
+            if scan.torn:
+                os.ftruncate(fd, scan.good_bytes)
+                os.fsync(fd)
+                torn = scan.torn[:_TORN_BYTES_KEPT].decode("ascii", "backslashreplace")
+                journal.append("journal sealed", line=len(scan.records) + 1, bytes=len(scan.torn), torn=torn)
+        except (OSError, EnvironmentRefused) as error:
+            journal.close()
+            raise refused(error, path) if isinstance(error, OSError) else error from error
+        return journal
+
+    def append(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Write one record; when this returns, it survives a kill and a power failure.
+
+        Args:
+            kind: What happened.
+            fields: JSON values; what JSON does not know (a path, a time) is kept as its text.
+
+        Returns:
+            The record as it was written.
+
+        Raises:
+            EnvironmentRefused: The disk is full or failing. The part that was written is taken back, so the file
+                stays whole, and a later append works if there is room again.
+            ValueError: The journal is closed.
+        """
+        at = datetime.now(UTC).isoformat(timespec="microseconds")
+        record = {"v": FORMAT, "at": at, "kind": kind, "execution": self._execution, **fields}
+        line = _line(record)
+        with self._one_at_a_time:
+            if self._fd < 0:
+                raise ValueError(f"the journal is closed: {kind}")
+            try:
+                self._write(line)
+            except OSError as error:
+                raise refused(error, self._path) from error
+        return record
+
+    def _write(self, line: bytes) -> None:
+        self._take_back()  # what an earlier append could neither write nor take back
+        self._unsure_from = os.fstat(self._fd).st_size
+        try:
+            write_all(self._fd, line)
+            os.fsync(self._fd)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._take_back()
+            raise
+        self._unsure_from = None
+
+    def _take_back(self) -> None:
+        if self._unsure_from is not None:
+            os.ftruncate(self._fd, self._unsure_from)
+            os.fsync(self._fd)
+            self._unsure_from = None
+
+    def close(self) -> None:
+        """End the writing. A second call does nothing."""
+        with self._one_at_a_time:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """All records in the order in which they were written; none if there is no journal. Changes nothing.
+
+    A last line that a crash tore is left out: it was never acknowledged.
+
+    Raises:
+        JournalDamaged: There is a bad line before the last one.
+        EnvironmentRefused: The file cannot be read.
+    """
+    return list(_scan(path).records)
+
+
+@dataclass(frozen=True)
+class _Scan:
+    records: tuple[dict[str, Any], ...]
+    good_bytes: int
+    torn: bytes
+
+
+def _scan(path: Path) -> _Scan:
+    """Every record is on disk before the next is begun, so a crash can spoil the last line only."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return _Scan((), 0, b"")
+    except OSError as error:
+        raise refused(error, path) from error
+    records: list[dict[str, Any]] = []
+    good_bytes = 0
+    lines = io.BytesIO(data).readlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = _parsed(line)
+        except ValueError as error:
+            if number < len(lines) or _hides_a_record(line):
+                raise JournalDamaged(path, number, str(error)) from error
+            return _Scan(tuple(records), good_bytes, line)
+        if record["v"] != FORMAT:  # a whole record, so never taken for a torn one
+            raise EnvironmentRefused(
+                f"The journal {path} was written by another version of this program (line {number}: {record['v']!r}).",
+                f"Use that version, or keep the file and go on with a new one: {_the_way_on(path)}",
+            )
+        records.append(record)
+        good_bytes += len(line)
+    return _Scan(tuple(records), good_bytes, b"")
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    # ASCII only: no text in a record, whatever file name it came from, can end a line or fail to be encoded.
+    body = json.dumps(record, ensure_ascii=True, separators=(",", ":"), default=str).encode("ascii")[:-1]
+    return body + b',"crc":"%08x"}\n' % zlib.crc32(body)
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    """The record in a line.
+
+    Raises:
+        ValueError: It is none; the text says why.
+    """
+    if not line.endswith(b"\n"):
+        raise ValueError("the line has no end")
+    found = _CRC.search(line, len(line) - _CRC_BYTES - 1, len(line) - 1)
+    if found is None:
+        raise ValueError("it is not a record of this journal")
+    if zlib.crc32(line[: found.start()]) != int(found[1], 16):
+        raise ValueError("its checksum does not fit its text")
+    record: dict[str, Any] = json.loads(line)
+    del record["crc"]
+    return record
+
+
+def _hides_a_record(line: bytes) -> bool:
+    """Whether a bad last line ends in a whole record: then the newline before that was lost, which is no torn end."""
+    at = line.find(_RECORD_BEGINS, 1)
+    while at > 0:
+        with contextlib.suppress(ValueError):
+            _parsed(line[at:])
+            return True
+        at = line.find(_RECORD_BEGINS, at + 1)
+    return False
+
+
+def _the_way_on(path: Path) -> str:
+    """The command that keeps the old file under a name that is free."""
+    kept = path.with_name(f"{path.name}.damaged")
+    number = 1
+    while kept.exists():
+        number += 1
+        kept = path.with_name(f"{path.name}.damaged-{number}")
+    return shlex.join(["mv", str(path), str(kept)])

@@ -1,0 +1,153 @@
+"""The lock that lets one execution at a time work in a folder.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import threading
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.files import PRIVATE_FILE, refused
+
+if TYPE_CHECKING:
+    from blueprint.core.workspace import Workspace
+
+
+class ExecutionLock:
+    """The right to change this workspace: one execution at a time has it, from its first step to its last.
+
+    The kernel holds it (`flock`) for as long as the open file lives, so that a killed execution leaves nothing to
+    clean up. The file tells who holds it. The open file goes through `os.execv`; in the process after it, `adopt`.
+    """
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path
+        self.fd = fd
+
+    @classmethod
+    def acquire(cls, workspace: Workspace, command: str) -> ExecutionLock:
+        """Take the lock, or refuse at once.
+
+        Args:
+            workspace: A prepared workspace.
+            command: What the user typed; shown to whoever is refused.
+
+        Raises:
+            EnvironmentRefused: Somebody else holds it (its pid, start and command are named), or the file system
+                cannot lock.
+        """
+        path = workspace.lock
+        while True:
+            fd = _open(path)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_at(path, fd):  # else the state folder was removed between the two calls: lock the new file
+                    _tell_who_holds(fd, command)
+                    os.set_inheritable(fd, True)
+                    return cls(path, fd)
+                os.close(fd)
+            except BlockingIOError:
+                holder = _holder(fd)
+                os.close(fd)
+                raise EnvironmentRefused(
+                    f"Another execution is at work in this folder: {holder}.",
+                    "Wait for it to end, or end it with Ctrl-C in its terminal.",
+                ) from None
+            except OSError as error:
+                os.close(fd)
+                raise refused(error, path) from error
+
+    @classmethod
+    def adopt(cls, workspace: Workspace, fd: int) -> ExecutionLock:
+        """Go on with the lock that this process took before `os.execv`; from here on no child can inherit it.
+
+        Raises:
+            EnvironmentRefused: `fd` is not this workspace's lock, or somebody else holds it.
+        """
+        try:
+            if not _is_at(workspace.lock, fd):
+                raise OSError(f"file descriptor {fd} is not this workspace's lock")
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held already: stays so; else it was never ours
+            os.set_inheritable(fd, False)
+        except OSError as error:
+            raise EnvironmentRefused(
+                f"The execution's lock did not come over to the virtual environment: {error}.", "Run the command again."
+            ) from error
+        return cls(workspace.lock, fd)
+
+    def require(self) -> None:
+        """See that it still keeps others out.
+
+        Raises:
+            EnvironmentRefused: Its file was removed or replaced; the next execution would lock another one.
+        """
+        if not _is_at(self.path, self.fd):
+            raise EnvironmentRefused(
+                f"{self.path.parent} was removed while this execution was at work with it; it cannot go on.",
+                "Leave that folder alone during an execution, and run `python run_blueprint.py --phase all`.",
+            )
+
+    def release(self) -> None:
+        """Let the next execution in. A second call does nothing."""
+        if self.fd < 0:
+            return
+        with contextlib.suppress(OSError):
+            os.ftruncate(self.fd, 0)
+        os.close(self.fd)
+        self.fd = -1
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
+    except OSError as error:
+        raise refused(error, path) from error
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except OSError:
+        return False
+
+
+def _tell_who_holds(fd: int, command: str) -> None:
+    holder = {
+        "pid": os.getpid(),
+        "started": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
+        "command": command,
+    }
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, json.dumps(holder).encode(), 0)
+
+
+def _holder(fd: int) -> str:
+    """Who holds the lock, as its file tells; just after the lock was taken it may still name the one before."""
+    moment = threading.Event()
+    told = "its pid is not known yet, it is just starting"
+    for _ in range(20):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            holder = json.loads(os.pread(fd, 65536, 0))
+            told = f"pid {holder['pid']}, started {holder['started']}, command `{holder['command']}`"
+            if _is_alive(holder["pid"]):
+                break
+        moment.wait(0.01)
+    return told
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # alive, and another user's
+        return True
+    return True

@@ -1,0 +1,205 @@
+"""Which tasks an execution runs, which it checks first, which it leaves out, why, and which is next. A plan is data.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from graphlib import TopologicalSorter
+
+from blueprint.core.errors import UsageError
+from blueprint.core.task import TaskSpec
+from blueprint.execution.history import ExecutionRecord
+
+
+class Mode(StrEnum):
+    """What an execution does with a task; `CHECK` runs the same function as `RUN`, only the reporting differs."""
+
+    RUN = "run"
+    CHECK = "check first"
+    NOT_NEEDED = "not needed"
+
+
+@dataclass(frozen=True)
+class PlannedTask:
+    """A task, what is done with it, and why, in words that can follow "because"."""
+
+    spec: TaskSpec
+    mode: Mode
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an execution does with every task.
+
+    Attributes:
+        tasks: All of them, by number.
+        origin: The id of the execution that this one goes on from; None for a fresh one.
+    """
+
+    tasks: tuple[PlannedTask, ...]
+    origin: str | None = None
+
+    @cached_property
+    def by_number(self) -> Mapping[int, PlannedTask]:
+        """Each task by its number."""
+        return {task.spec.number: task for task in self.tasks}
+
+    @cached_property
+    def to_run(self) -> tuple[int, ...]:
+        """The tasks that were asked for. Empty: there is nothing left to do, and each task's reason says why."""
+        return tuple(task.spec.number for task in self.tasks if task.mode is Mode.RUN)
+
+    @cached_property
+    def planned(self) -> tuple[int, ...]:
+        """The tasks whose functions are called: those that run and those that are checked first."""
+        return tuple(task.spec.number for task in self.tasks if task.mode is not Mode.NOT_NEEDED)
+
+    def mode_of(self, number: int) -> Mode:
+        """What is done with a task."""
+        return self.by_number[number].mode
+
+    def reason_of(self, number: int) -> str:
+        """Why."""
+        return self.by_number[number].reason
+
+    def as_record(self) -> dict[str, str]:
+        """Each number with its mode, as the journal keeps it."""
+        return {str(task.spec.number): task.mode.value for task in self.tasks}
+
+
+def make_plan(
+    specs: Sequence[TaskSpec],
+    *,
+    phase: int | None = None,
+    resume_from: int | None = None,
+    resume: ExecutionRecord | None = None,
+) -> Plan:
+    """Plan an execution; with no arguments, of all tasks.
+
+    Args:
+        specs: The tasks, by number.
+        phase: Only this phase; what it needs from before is checked first.
+        resume_from: Only this task and those after it; what they need from before is checked first.
+        resume: The last execution. Alone: go on with what it was asked for and did not pass. With `resume_from`:
+            only its origin is taken over.
+
+    Raises:
+        UsageError: There is no such phase or task, or two ways of choosing contradict each other.
+    """
+    if phase is not None and (resume_from is not None or resume is not None):
+        raise UsageError("--phase cannot be combined with --resume or --resume-from.", "Give one of them.")
+    origin = None if resume is None else resume.origin
+    if phase is not None:
+        phases = sorted({spec.phase for spec in specs})
+        _accept("--phase", phase, phases)
+        return _plan(specs, origin, lambda spec: spec.phase == phase, f"phase {phase}", f"not part of phase {phase}")
+    if resume_from is not None:
+        _accept("--resume-from", resume_from, [spec.number for spec in specs])
+        asked, left_out = f"from task {resume_from} on", f"before task {resume_from}, and nothing from there needs it"
+        return _plan(specs, origin, lambda spec: spec.number >= resume_from, asked, left_out)
+    if resume is not None:
+        return _go_on(resume, specs)
+    return _plan(specs, origin, lambda _spec: True, "all tasks were asked for", "")
+
+
+def _accept(option: str, given: int, accepted: Sequence[int]) -> None:
+    if given not in accepted:
+        raise UsageError(f"{option} {given} does not exist.", f"It goes from {accepted[0]} to {accepted[-1]}.")
+
+
+def _plan(
+    specs: Sequence[TaskSpec], origin: str | None, wanted: Callable[[TaskSpec], bool], asked: str, left_out: str
+) -> Plan:
+    run = {spec.number: asked for spec in specs if wanted(spec)}
+    return _complete(specs, origin, run, {spec.number: left_out for spec in specs})
+
+
+def _go_on(last: ExecutionRecord, specs: Sequence[TaskSpec]) -> Plan:
+    """What the last execution was asked to run and did not pass, and first a check of what that needs."""
+    run: dict[int, str] = {}
+    left_out: dict[int, str] = {}
+    for spec in specs:
+        number = spec.number
+        if last.plan.get(number) != Mode.RUN:
+            left_out[number] = "the last execution was not asked for it"
+        elif last.passed(number):
+            left_out[number] = "passed in the last execution"
+        else:
+            ended = last.tasks[number].status.value if number in last.tasks else "not reached"
+            run[number] = f"{ended} in the last execution"
+    return _complete(specs, last.origin, run, left_out)
+
+
+def _complete(
+    specs: Sequence[TaskSpec], origin: str | None, run: Mapping[int, str], left_out: Mapping[int, str]
+) -> Plan:
+    needed_by = _needed_by(specs, run)
+    tasks = []
+    for spec in specs:
+        number = spec.number
+        if number in run:
+            tasks.append(PlannedTask(spec, Mode.RUN, run[number]))
+        elif number in needed_by:
+            tasks.append(PlannedTask(spec, Mode.CHECK, f"needed by task {needed_by[number]}"))
+        else:
+            tasks.append(PlannedTask(spec, Mode.NOT_NEEDED, left_out[number]))
+    return Plan(tuple(tasks), origin)
+
+
+def _needed_by(specs: Sequence[TaskSpec], run: Iterable[int]) -> dict[int, int]:
+    """All that is needed, directly or through others, with the first task that needs it."""
+    by_number = {spec.number: spec for spec in specs}
+    needed_by: dict[int, int] = {}
+    waiting = sorted(run, reverse=True)
+    while waiting:
+        number = waiting.pop()
+        for need in by_number[number].needs:
+            if need not in needed_by:
+                needed_by[need] = number
+                waiting.append(need)
+    return needed_by
+
+
+def longest_chains(needs: Mapping[int, Iterable[int]], seconds: Mapping[int, float]) -> dict[int, float]:
+    """For each task its own seconds and those of the longest chain of tasks that must wait for it."""
+    chains: dict[int, float] = {}
+    behind: dict[int, float] = {}
+    for number in reversed(tuple(TopologicalSorter(needs).static_order())):
+        chains[number] = seconds[number] + behind.get(number, 0.0)
+        for need in needs.get(number, ()):
+            behind[need] = max(behind.get(need, 0.0), chains[number])
+    return chains
+
+
+class Order:
+    """Which task is next: of those for which all that they need has ended, the one with the longest chain behind it.
+
+    If that is the same, or no chains are given, it is the one with the lowest number.
+    """
+
+    def __init__(self, needs: Mapping[int, Iterable[int]], chains: Mapping[int, float] | None = None) -> None:
+        self._sorter = TopologicalSorter(needs)
+        self._sorter.prepare()
+        self._chains = chains or {}
+        self._ready: list[tuple[float, int]] = []
+
+    def is_active(self) -> bool:
+        """Whether there is a task that is not `done`."""
+        return self._sorter.is_active()
+
+    def next(self) -> int | None:
+        """The task to start now, each once; None while all that is left needs something that is not done."""
+        for number in self._sorter.get_ready():
+            heapq.heappush(self._ready, (-self._chains.get(number, 0.0), number))
+        return heapq.heappop(self._ready)[1] if self._ready else None
+
+    def done(self, number: int) -> None:
+        """Say that the task has ended, however it did."""
+        self._sorter.done(number)

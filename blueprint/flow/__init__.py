@@ -1,1 +1,0 @@
-"""The configured flow: importing the code that it is in, what that code defines, and which parameters fit it."""

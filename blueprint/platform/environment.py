@@ -1,0 +1,125 @@
+"""The environment variables of everything that speaks Prefect: one place, so that all of it reaches the same platform.
+
+The user's own PREFECT_… variables are taken out first, so a shell that points elsewhere changes nothing here; their
+`~/.prefect` is never read or written, because home and profiles are the workspace's own. Never imports Prefect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+
+from blueprint.config.settings import Settings
+from blueprint.core.workspace import Workspace
+
+WORKER_POLL_SECONDS = 0.5
+WORKER_HEARTBEAT_SECONDS = 2
+TOML_HEADER = "# Written by Blueprint (task 6): plain `prefect …` commands in this folder reach its platform.\n"
+_OWN_PREFIXES = ("PREFECT_", "PIPELINE_")
+
+
+def without_prefect(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without anything that could point Prefect or the pipeline elsewhere."""
+    return {name: value for name, value in environment.items() if not name.startswith(_OWN_PREFIXES)}
+
+
+def client(settings: Settings, workspace: Workspace) -> dict[str, str]:
+    """What a program needs in order to use the platform, secrets included."""
+    variables = {
+        "PREFECT_HOME": str(workspace.prefect_home),
+        "PREFECT_PROFILES_PATH": str(workspace.prefect_home / "profiles.toml"),
+        "PREFECT_API_URL": settings.api_url,
+        "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PIPELINE_WAREHOUSE_DIR": str(workspace.warehouse),
+        # Part of what a service is started with, so that one that runs older packages is restarted, and also one whose
+        # packages were replaced under it: it lacks files that it made among them, such as the UI's.
+        "_BLUEPRINT_LOCK": hashlib.sha256((workspace.root / "requirements.lock").read_bytes()).hexdigest(),
+        "_BLUEPRINT_INSTALLED": _installed(workspace),
+    }
+    if settings.api_auth_string:
+        variables["PREFECT_API_AUTH_STRING"] = settings.api_auth_string.get_secret_value()
+    if settings.database_url:
+        variables["PIPELINE_DATABASE_URL"] = settings.database_url.get_secret_value()
+    if settings.source_url:
+        variables["PIPELINE_SOURCE_URL"] = settings.source_url
+    return variables
+
+
+def _installed(workspace: Workspace) -> str:
+    """Which installation of the packages this is; changed by whoever replaces them."""
+    try:
+        return workspace.install_stamp.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def for_child(settings: Settings, workspace: Workspace, **more: str) -> dict[str, str]:
+    """The whole environment of a child process that uses the platform."""
+    return without_prefect(os.environ) | client(settings, workspace) | more
+
+
+def for_server(settings: Settings, workspace: Workspace) -> dict[str, str]:
+    """What the server is started with, beside the inherited environment."""
+    variables = {
+        "PREFECT_SERVER_API_HOST": settings.host,
+        "PREFECT_SERVER_API_PORT": str(settings.port),
+        "PREFECT_SERVER_UI_API_URL": settings.api_url,
+        "PREFECT_SERVER_METRICS_ENABLED": "true",
+    }
+    if settings.api_auth_string:
+        variables["PREFECT_SERVER_API_AUTH_STRING"] = settings.api_auth_string.get_secret_value()
+    return client(settings, workspace) | variables
+
+
+def for_worker(settings: Settings, workspace: Workspace) -> dict[str, str]:
+    """What the worker, or the serving process, is started with; its flow runs inherit it."""
+    return client(settings, workspace) | {
+        "PREFECT_WORKER_QUERY_SECONDS": str(WORKER_POLL_SECONDS),
+        "PREFECT_WORKER_HEARTBEAT_SECONDS": str(WORKER_HEARTBEAT_SECONDS),
+        "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
+        "PREFECT_WORKER_WEBSERVER_PORT": str(settings.worker_port),
+        "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+        "PREFECT_RUNNER_SERVER_HOST": "127.0.0.1",
+        "PREFECT_RUNNER_SERVER_PORT": str(settings.worker_port),
+    }
+
+
+def apply_to_self(settings: Settings, workspace: Workspace) -> None:
+    """Make this process use the platform; to be called before Prefect is imported."""
+    variables = for_child(
+        settings,
+        workspace,
+        PREFECT_API_REQUEST_TIMEOUT="10",
+        PREFECT_CLIENT_MAX_RETRIES="0",
+        PREFECT_LOGGING_LEVEL="CRITICAL",
+    )
+    os.environ.clear()
+    os.environ.update(variables)
+
+
+def prefect_toml(settings: Settings, workspace: Workspace) -> str:
+    """The text of prefect.toml; a secret may be in it, so the file must be private."""
+    home = str(workspace.prefect_home)
+    lines = [
+        TOML_HEADER,
+        f"home = {_toml(home)}",
+        f"profiles_path = {_toml(home + '/profiles.toml')}",
+        "[api]",
+        f"url = {_toml(settings.api_url)}",
+    ]
+    if settings.api_auth_string:
+        lines.append(f"auth_string = {_toml(settings.api_auth_string.get_secret_value())}")
+    lines += ["[server.ephemeral]", "enabled = false", ""]
+    return "\n".join(lines)
+
+
+def _toml(text: str) -> str:
+    """JSON's escapes are TOML's, but for characters beyond 16 bits, which TOML takes as they are, and DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+PROFILES_TOML = 'active = "blueprint"\n\n[profiles.blueprint]\n'

@@ -1,0 +1,64 @@
+"""Deployments, and having the server make their scheduled runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from blueprint.prefect_adapter.client import asking, client
+from blueprint.prefect_adapter.models import Deployment, Schedule
+
+
+def deployments_named(name: str) -> list[Deployment]:
+    """All deployments of that name, of whatever flow."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+
+    named = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
+    found = asking(f"list the deployments named {name!r}", lambda: client().read_deployments(deployment_filter=named))
+    return [_deployment(one) for one in found]
+
+
+def deployment(flow_name: str, name: str) -> Deployment | None:
+    """The deployment `flow_name/name`, or None."""
+    from prefect.exceptions import ObjectNotFound
+
+    full = f"{flow_name}/{name}"
+    try:
+        return _deployment(asking(f"read the deployment {full}", lambda: client().read_deployment_by_name(full)))
+    except ObjectNotFound:
+        return None
+
+
+def _deployment(found: Any) -> Deployment:
+    schedules = tuple(
+        Schedule(str(one.id), bool(one.active), one.schedule.model_dump(mode="json", exclude_none=True))
+        for one in found.schedules
+    )
+    limit = found.global_concurrency_limit.limit if found.global_concurrency_limit else found.concurrency_limit
+    return Deployment(
+        id=str(found.id),
+        name=found.name,
+        flow_id=str(found.flow_id),
+        entrypoint=found.entrypoint,
+        path=found.path,
+        pull_steps=tuple(found.pull_steps or ()),
+        pool=found.work_pool_name,
+        parameters=found.parameters,
+        schema=found.parameter_openapi_schema or {},
+        enforces_schema=bool(found.enforce_parameter_schema),
+        version=found.version,
+        description=found.description,
+        tags=frozenset(found.tags),
+        schedules=schedules,
+        paused=bool(found.paused),
+        status=str(getattr(found.status, "value", found.status)),
+        concurrency_limit=limit,
+        job_variables=found.job_variables or {},
+    )
+
+
+def schedule_between(deployment_id: str, start: datetime, end: datetime) -> None:
+    """Have the server make the scheduled runs of a stretch of time now, which it otherwise does when they come near."""
+    body = {"start_time": start.isoformat(), "end_time": end.isoformat(), "min_runs": 20, "max_runs": 20}
+    path = f"/deployments/{deployment_id}/schedule"
+    asking("schedule the coming runs", lambda: client()._client.post(path, json=body).raise_for_status())

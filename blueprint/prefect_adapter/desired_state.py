@@ -1,0 +1,102 @@
+"""What a deployment should be, by its settings and its flow's code, and how the server's differs from that."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blueprint.config.settings import Settings
+from blueprint.prefect_adapter.flow_definition import FlowDefinition, flow_definition
+from blueprint.prefect_adapter.flow_loading import folder_of
+from blueprint.prefect_adapter.models import Deployment
+from blueprint.prefect_adapter.schedules import same_rrule, schedule_definition
+
+MADE_BY = "Made by Blueprint."
+_ENGINE = Path(__file__).parents[1] / "prefect_runtime" / "engine.py"
+
+
+@dataclass(frozen=True)
+class DesiredDeployment:
+    """The deployment that the settings and the flow's code describe."""
+
+    flow_name: str
+    name: str
+    entrypoint: str
+    folder: str
+    pool: str | None
+    parameters: Mapping[str, Any]
+    schema: Mapping[str, Any]
+    tags: frozenset[str]
+    version: str
+    schedule: Mapping[str, Any] | None
+    concurrency_limit: int | None
+    job_variables: Mapping[str, Any]
+
+    def differences(self, found: Deployment) -> list[str]:
+        """What is other on the server, a text for each."""
+        directories = [
+            step["prefect.deployments.steps.set_working_directory"]["directory"]
+            for step in found.pull_steps
+            if "prefect.deployments.steps.set_working_directory" in step
+        ]
+        schedules = [one.definition for one in found.schedules if one.active]
+        pairs: list[tuple[str, object, object]] = [
+            ("entrypoint", self.entrypoint, found.entrypoint),
+            ("work pool", self.pool, found.pool),
+            ("parameters", dict(self.parameters), dict(found.parameters)),
+            ("parameter schema", _without_empty(self.schema), _without_empty(found.schema)),
+            ("tags", sorted(self.tags), sorted(found.tags)),
+            ("version", self.version, found.version),
+            ("enforces its schema", True, found.enforces_schema),
+            ("paused", False, found.paused),
+            ("concurrency limit", self.concurrency_limit, found.concurrency_limit),
+            ("job variables", dict(self.job_variables), dict(found.job_variables)),
+            ("number of active schedules", 1 if self.schedule else 0, len(schedules)),
+        ]
+        if self.pool:
+            pairs.append(("folder", [self.folder], directories))
+        if self.schedule and len(schedules) == 1:
+            pairs += [(f"schedule's {key}", value, schedules[0].get(key)) for key, value in self.schedule.items()]
+            pairs = [pair for pair in pairs if pair[0] != "schedule's rrule" or not same_rrule(pair[1], pair[2])]
+        return [f"{what} is {have!r}, not {want!r}" for what, want, have in pairs if want != have]
+
+
+def desired_deployment(settings: Settings, root: Path) -> DesiredDeployment:
+    """Describe the deployment that is to be made."""
+    flow = flow_definition(settings, root)
+    content = flow.file.read_bytes() if flow.file and flow.file.is_file() else settings.entrypoint.encode()
+    return DesiredDeployment(
+        flow_name=flow.name,
+        name=settings.deployment,
+        entrypoint=_served_entrypoint(flow, root) if settings.serves else settings.entrypoint,
+        folder=str(folder_of(settings, root)),
+        pool=None if settings.serves else settings.pool,
+        parameters=settings.parameters,
+        schema=flow.schema,
+        tags=frozenset(settings.tags),
+        version=hashlib.sha256(content).hexdigest()[:12],
+        schedule=schedule_definition(settings),
+        concurrency_limit=settings.concurrency_limit,
+        job_variables={} if settings.serves else _job_variables(folder_of(settings, root)),
+    )
+
+
+def _without_empty(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The server leaves out what is empty, the client does not."""
+    return {key: value for key, value in schema.items() if value not in ([], {}, None)}
+
+
+def _served_entrypoint(flow: FlowDefinition, root: Path) -> str:
+    """What the serving process, whose folder is `root`, registers: Prefect names a served flow by its file."""
+    return f"{os.path.relpath(flow.file or '', root)}:{flow.function}"
+
+
+def _job_variables(folder: Path) -> dict[str, str]:
+    """What the pool's worker starts a run with; Prefect's own way imports Prefect twice for each run."""
+    return {"command": shlex.join((sys.executable, "-I", "-S", str(_ENGINE))), "working_dir": str(folder)}

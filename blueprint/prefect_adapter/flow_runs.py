@@ -1,0 +1,175 @@
+"""Flow runs: triggering, finding, marking and deleting them, and what they and their tasks went through."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from blueprint.prefect_adapter.client import PAGE, asking, client, pages
+from blueprint.prefect_adapter.models import LogLine, Run, Transition
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun, TaskRun
+
+_creating = threading.Lock()  # with SQLite, of several runs made at once all but one are answered 503
+
+
+def create_run(
+    deployment_id: str, parameters: Mapping[str, Any] | None, *, tags: Iterable[str], idempotency_key: str
+) -> Run:
+    """Trigger a deployment; with a key that was used before, the run made then is returned and no other is made.
+
+    Raises:
+        Refused: The server does not accept the parameters.
+        TaskFailed: It did not answer, or answered with another error.
+    """
+    with _creating:
+        made = asking(
+            "create a flow run",
+            lambda: client().create_flow_run_from_deployment(
+                UUID(deployment_id),
+                parameters=None if parameters is None else dict(parameters),
+                tags=list(tags),
+                idempotency_key=idempotency_key,
+            ),
+            refusals=(409, 422),
+        )
+    return _run(made)
+
+
+def run(run_id: str) -> Run | None:
+    """A flow run by its id, or None."""
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        return _run(asking(f"read the flow run {run_id}", lambda: client().read_flow_run(UUID(run_id))))
+    except ObjectNotFound:
+        return None
+
+
+def runs(
+    *,
+    tags: Iterable[str] = (),
+    deployment_id: str | None = None,
+    types: Iterable[str] = (),
+    auto_scheduled_only: bool = False,
+) -> list[Run]:
+    """Flow runs that carry all the tags, belong to the deployment and are in one of the states; earliest due first.
+
+    Subflows are not among them: they take over the tags of the run that calls them.
+    """
+    from prefect.client.schemas import filters
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    wanted = filters.FlowRunFilter(
+        parent_task_run_id=filters.FlowRunFilterParentTaskRunId(is_null_=True),
+        tags=filters.FlowRunFilterTags(all_=list(tags)) if tags else None,
+        deployment_id=filters.FlowRunFilterDeploymentId(any_=[UUID(deployment_id)]) if deployment_id else None,
+        state=filters.FlowRunFilterState.model_validate({"type": {"any_": list(types)}}) if types else None,
+    )
+    found = pages(
+        "list flow runs",
+        lambda offset: client().read_flow_runs(
+            flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=PAGE, offset=offset
+        ),
+    )
+    return [_run(one) for one in found if one.auto_scheduled or not auto_scheduled_only]
+
+
+def transitions(run_id: str) -> list[Transition]:
+    """The states that a flow run went through, in order."""
+    what = f"read the states of the flow run {run_id}"
+    states = asking(what, lambda: client().read_flow_run_states(UUID(run_id)))
+    ordered = sorted(states, key=lambda state: state.timestamp)
+    return [Transition(state.type.value, state.name or "", state.timestamp, state.message or "") for state in ordered]
+
+
+def task_runs(run_id: str) -> list[Run]:
+    """The task runs of a flow run."""
+    from prefect.client.schemas import filters
+
+    of_run = filters.FlowRunFilter(id=filters.FlowRunFilterId(any_=[UUID(run_id)]))
+    found = pages(
+        f"list the task runs of {run_id}",
+        lambda offset: client().read_task_runs(flow_run_filter=of_run, limit=PAGE, offset=offset),
+    )
+    return [_run(one) for one in found]
+
+
+def task_run_transitions(task_run_id: str) -> list[Transition]:
+    """The states that a task run went through, in order; AwaitingRetry among them for each retry."""
+
+    def question() -> list[dict[str, Any]]:
+        answer = client()._client.get("/task_run_states/", params={"task_run_id": task_run_id})
+        answer.raise_for_status()
+        return list(answer.json())
+
+    states = asking(f"read the states of the task run {task_run_id}", question)
+    found = [
+        Transition(one["type"], one["name"] or "", datetime.fromisoformat(one["timestamp"]), one["message"] or "")
+        for one in states
+    ]
+    return sorted(found, key=lambda state: state.at)
+
+
+def logs(run_id: str) -> list[str]:
+    """The messages that a flow run and its tasks logged, in order."""
+    return [line.message for line in log_lines(run_id)]
+
+
+def log_lines(run_id: str) -> list[LogLine]:
+    """The lines that a flow run and its tasks logged, in order."""
+    from prefect.client.schemas import filters
+    from prefect.client.schemas.sorting import LogSort
+
+    of_run = filters.LogFilter(flow_run_id=filters.LogFilterFlowRunId(any_=[UUID(run_id)]))
+    found = pages(
+        f"read the logs of {run_id}",
+        lambda offset: client().read_logs(of_run, limit=PAGE, offset=offset, sort=LogSort.TIMESTAMP_ASC),
+    )
+    return [LogLine(str(one.task_run_id) if one.task_run_id else None, one.message) for one in found]
+
+
+def set_crashed(run_id: str, message: str, *, force: bool = False) -> None:
+    """Say for a flow run that it has crashed; without force, one that has ended meanwhile keeps its state."""
+    from prefect.exceptions import ObjectNotFound
+    from prefect.states import Crashed
+
+    with contextlib.suppress(ObjectNotFound):
+        asking(
+            f"mark the flow run {run_id} as crashed",
+            lambda: client().set_flow_run_state(UUID(run_id), Crashed(message=message), force=force),
+        )
+
+
+def delete_run(run_id: str) -> None:
+    """Delete a flow run; one that is gone already is as good."""
+    from prefect.exceptions import ObjectNotFound
+
+    with contextlib.suppress(ObjectNotFound):
+        asking(f"delete the flow run {run_id}", lambda: client().delete_flow_run(UUID(run_id)))
+
+
+def _run(found: FlowRun | TaskRun) -> Run:
+    state = found.state
+    deployment_id = getattr(found, "deployment_id", None)
+    return Run(
+        id=str(found.id),
+        name=found.name,
+        type=state.type.value if state else "PENDING",
+        state=(state.name if state else None) or "",
+        message=(state.message if state else None) or "",
+        parameters=getattr(found, "parameters", {}),
+        tags=frozenset(found.tags),
+        deployment_id=str(deployment_id) if deployment_id else None,
+        created=found.created,
+        started=found.start_time,
+        ended=found.end_time,
+        expected_start=found.expected_start_time,
+        auto_scheduled=bool(getattr(found, "auto_scheduled", False)),
+        run_count=found.run_count,
+    )

@@ -1,0 +1,104 @@
+"""What the server knows, as frozen records of our own: the answers of `blueprint.prefect_adapter`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A work pool as the server has it."""
+
+    name: str
+    type: str
+    paused: bool
+    concurrency_limit: int | None
+    status: str
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker as the server sees it."""
+
+    name: str
+    status: str
+    last_heartbeat: datetime | None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One schedule of a deployment; `definition` is Prefect's own: cron, interval or rrule with its time zone."""
+
+    id: str
+    active: bool
+    definition: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployment as the server has it."""
+
+    id: str
+    name: str
+    flow_id: str
+    entrypoint: str | None
+    path: str | None
+    pull_steps: Sequence[Mapping[str, Any]]
+    pool: str | None
+    parameters: Mapping[str, Any]
+    schema: Mapping[str, Any]
+    enforces_schema: bool
+    version: str | None
+    description: str | None
+    tags: frozenset[str]
+    schedules: tuple[Schedule, ...]
+    paused: bool
+    status: str
+    concurrency_limit: int | None
+    job_variables: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A state that a run was in, and since when."""
+
+    type: str
+    name: str
+    at: datetime
+    message: str
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line that a flow run wrote; `task_run_id` if one of its tasks did."""
+
+    task_run_id: str | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A flow run or a task run as the server has it."""
+
+    id: str
+    name: str
+    type: str
+    state: str
+    message: str
+    parameters: Mapping[str, Any]
+    tags: frozenset[str]
+    deployment_id: str | None
+    created: datetime | None
+    started: datetime | None
+    ended: datetime | None
+    expected_start: datetime | None
+    auto_scheduled: bool
+    run_count: int
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run has ended, well or not."""
+        return self.type in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")

@@ -1,1 +1,0 @@
-"""Prefect's server, with a mend for SQLite: it waits for locks."""

@@ -1,0 +1,113 @@
+"""Which process it is, proven: across the reuse of its number, a clock that is set, and a restart of the machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from blueprint.processes.table import Seen, look
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_FIRST_PID = 2  # 1 is init, and 0 and below mean "a whole group" to kill(2): a damaged record must never name those
+
+
+@dataclass(frozen=True)
+class ProcessIdentity:
+    """One process and no other.
+
+    Attributes:
+        pid: Its number.
+        boot_id: The start of the machine in which it ran; empty where the system has none.
+        start_ticks: Its start in clock ticks since boot (Linux).
+        create_time: Its start in seconds since the epoch (where there are no ticks).
+    """
+
+    pid: int
+    boot_id: str
+    start_ticks: int | None
+    create_time: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ProcessIdentity:
+        """Read what `to_json` gave.
+
+        Raises:
+            ValueError: It is something else; an identity that proves nothing is refused too.
+        """
+        pid, boot_id = values.get("pid"), values.get("boot_id")
+        ticks, created = values.get("start_ticks"), values.get("create_time")
+        if type(pid) is not int or pid < _FIRST_PID or not isinstance(boot_id, str):
+            raise ValueError("pid or boot_id is not that of a process")
+        if type(ticks) is int and created is None:
+            return cls(pid, boot_id, ticks)
+        if type(created) is float and ticks is None:
+            return cls(pid, boot_id, None, created)
+        raise ValueError("neither start_ticks nor create_time tells its start")
+
+
+def boot_id() -> str:
+    """The id of this start of the machine; empty where the system has none."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
+def identity_of(seen: Seen) -> ProcessIdentity:
+    """Who this process is."""
+    return ProcessIdentity(seen.pid, boot_id(), seen.start_ticks, seen.create_time)
+
+
+def identify(pid: int) -> ProcessIdentity | None:
+    """Who has this number now, be it a zombie; None if nobody has."""
+    seen = look(pid)
+    return None if seen is None else identity_of(seen)
+
+
+def find_again(identity: ProcessIdentity) -> Seen | None:
+    """The very process as it is now, be it a zombie; None if it is gone, whoever has its number."""
+    seen = look(identity.pid)
+    return seen if seen is not None and identity_of(seen) == identity else None
+
+
+def is_same(identity: ProcessIdentity) -> bool:
+    """Whether the very process is there and runs. False when in doubt: what is not proven ours is not ours."""
+    seen = find_again(identity)
+    return seen is not None and seen.running
+
+
+def send(identity: ProcessIdentity, number: signal.Signals) -> bool:
+    """Send a signal to this very process and to no other; tells whether it was there to get it.
+
+    On Linux the number is held by a pidfd between the proof and the signal, so that it cannot change hands meanwhile.
+
+    Raises:
+        PermissionError: It is there, and belongs to another user.
+    """
+    try:
+        held = os.pidfd_open(identity.pid) if hasattr(os, "pidfd_open") else None
+    except ProcessLookupError:
+        return False
+    except OSError:  # a kernel or a sandbox without it: prove and send, as close together as can be
+        held = None
+    try:
+        if not is_same(identity):
+            return False
+        if held is None:
+            os.kill(identity.pid, number)
+        else:
+            signal.pidfd_send_signal(held, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        if held is not None:
+            os.close(held)
+    return True

@@ -1,0 +1,192 @@
+"""Who listens on a port, and whether a service could.
+
+On Linux /proc/net/tcp and tcp6 tell the listeners, also those of other users; whose they are can be seen for
+processes of this user, or for all by root. Elsewhere psutil tells, for processes of this user.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import pwd
+import re
+import socket
+import sys
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from blueprint.core.errors import EnvironmentRefused
+from blueprint.processes.table import look
+
+_PROC_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+_HAS_PROC = _PROC_TABLES[0].exists()
+_LISTEN = "0A"  # include/net/tcp_states.h
+_SOCKET = re.compile(r"socket:\[(\d+)\]")
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  # recognised here, never bound
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A socket that takes connections.
+
+    Attributes:
+        address: The numeric address that it is bound to.
+        port: Its port.
+        pids: The processes that have it open; empty if this user may not see them.
+        user: Whose it is; empty if unknown.
+    """
+
+    address: str
+    port: int
+    pids: tuple[int, ...]
+    user: str = ""
+
+    @property
+    def pid(self) -> int | None:
+        """The process to name: the one with the lowest number."""
+        return min(self.pids, default=None)
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            whose = f"of user {self.user} " if self.user else ""
+            return f"a process {whose}that {_me()} has no right to look into"
+        seen = look(self.pid)
+        return f"{seen.name if seen else 'a process'} (pid {self.pid})"
+
+
+def listeners(port: int, host: str | None = None) -> list[Listener]:
+    """Each listener on `port`; with `host`, only those that take connections to it or keep others from binding it."""
+    found = _from_proc(port) if _HAS_PROC else _from_psutil(port)
+    if host is None:
+        return found
+    wanted = {_plain(address) for _, address in _resolve(host, port)}
+    return [one for one in found if one.address in wanted or one.address in _WILDCARDS or wanted & {*_WILDCARDS}]
+
+
+def holder(port: int, host: str | None = None) -> Listener | None:
+    """Who listens on `port`; one that can be named before one that cannot. None if nobody does."""
+    return min(listeners(port, host), key=lambda one: (one.pid is None, one.pid or 0), default=None)
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a service could listen there now; found out by binding, which sees what no table shows.
+
+    Raises:
+        EnvironmentRefused: No service of this user could ever listen there: the address is not of this machine,
+            or the port is reserved.
+    """
+    failure: OSError | None = None
+    bound = False
+    for family, address in _resolve(host, port):
+        try:
+            _bind(family, address, port)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            failure = error
+        else:
+            bound = True  # one will do: `localhost` has an IPv6 address also where IPv6 is off
+    if failure is not None and not bound:
+        raise EnvironmentRefused(
+            f"Nothing can listen on {host}, port {port}: {failure.strerror}.",
+            "Configure an address of this machine and a port above 1023.",
+        ) from failure
+    return True
+
+
+def _bind(family: socket.AddressFamily, address: str, port: int) -> None:
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: TIME_WAIT does not count
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        probe.bind((address, port))
+
+
+def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
+    try:
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise EnvironmentRefused(f"The host name {host} has no address: {error}.", "Configure another host.") from error
+    return [(family, str(address[0])) for family, _, _, _, address in answers]
+
+
+def _me() -> str:
+    return _user_name(os.geteuid())
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _plain(address: str) -> str:
+    """An address as the one that packets are sent to: `::ffff:127.0.0.1` is 127.0.0.1, and no zone."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped or parsed)
+
+
+def _from_proc(port: int) -> list[Listener]:
+    sockets: dict[str, tuple[str, str]] = {}
+    for table in _PROC_TABLES:
+        try:
+            lines = table.read_text().splitlines()[1:]
+        except OSError:  # a kernel without IPv6
+            continue
+        for line in lines:
+            _, local, _, state, _, _, _, uid, _, inode, *_ = line.split()
+            address, _, number = local.partition(":")
+            if state == _LISTEN and int(number, 16) == port:
+                sockets[inode] = (_address(address), _user_name(int(uid)))
+    owners = _owners(sockets) if sockets else {}
+    return [Listener(address, port, tuple(owners.get(inode, ())), user) for inode, (address, user) in sockets.items()]
+
+
+def _address(text: str) -> str:
+    """The kernel prints addresses as 32-bit words in the machine's byte order."""
+    raw = bytes.fromhex(text)
+    if sys.byteorder == "little":
+        raw = b"".join(raw[start : start + 4][::-1] for start in range(0, len(raw), 4))
+    return _plain(str(ipaddress.ip_address(raw)))
+
+
+def _owners(inodes: Collection[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for pid in filter(str.isdecimal, os.listdir("/proc")):  # noqa: PTH208  # thousands of entries, no Paths
+        for target in _open_files(pid):
+            match = _SOCKET.fullmatch(target)
+            if match and match[1] in inodes and int(pid) not in found.setdefault(match[1], []):
+                found[match[1]].append(int(pid))
+    return found
+
+
+def _open_files(pid: str) -> Iterable[str]:
+    folder = f"/proc/{pid}/fd"
+    try:
+        names = os.listdir(folder)  # noqa: PTH208  # as above
+    except OSError:  # it is gone, or somebody else's
+        return
+    for name in names:
+        try:
+            yield os.readlink(f"{folder}/{name}")  # noqa: PTH115  # as above
+        except OSError:
+            continue
+
+
+def _from_psutil(port: int) -> list[Listener]:
+    import psutil
+
+    found: dict[str, list[int]] = {}
+    for process in psutil.process_iter():
+        try:
+            connections = process.net_connections(kind="tcp")
+        except psutil.Error:
+            continue
+        for connection in connections:
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                found.setdefault(_plain(connection.laddr.ip), []).append(process.pid)
+    return [Listener(address, port, tuple(sorted(set(pids)))) for address, pids in found.items()]

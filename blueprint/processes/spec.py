@@ -1,0 +1,74 @@
+"""What a service is: a command that runs in the background, and how to know that it is up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from blueprint.processes.identity import ProcessIdentity
+from blueprint.processes.ownership import SERVICE_NAME
+
+
+@dataclass(frozen=True)
+class Service:
+    """A command to keep running in the background.
+
+    Attributes:
+        name: Short and unique in the workspace: lower-case letters, digits, `-` and `_`.
+        title: What people call it.
+        argv: The program and its arguments. Everybody on the machine can read them: never a secret.
+        env: The settings that it is started with. When they (or `argv`, `cwd`, the address) change, it is restarted.
+        cwd: Where it runs.
+        log: What it prints is appended here; private to the user.
+        host: The address that it listens on.
+        port: Its port; None if it listens on none.
+        ready: Returns once it can do its work, else raises `NotReady`. Each call bounds itself in time.
+        alive: Returns if it answers at all, else raises `NotReady`. Each call bounds itself in time.
+        inherit: What else is in its environment and may differ from one start to the next without a restart
+            (`PATH`, `HOME`, `LANG`); `env` wins.
+    """
+
+    name: str
+    title: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path
+    log: Path
+    host: str
+    port: int | None
+    ready: Callable[[], None]
+    alive: Callable[[], None]
+    inherit: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a name that could not be a file's."""
+        if not SERVICE_NAME.fullmatch(self.name):
+            raise ValueError(f"not a service's name: {self.name!r}")
+
+    @property
+    def address(self) -> str:
+        """Host and port, for people."""
+        return f"{self.host}, port {self.port}"
+
+    def fingerprint(self, salt: str) -> str:
+        """What differs when the settings differ. Salted with the workspace's id: `env` may hold a secret."""
+        settings = [salt, self.argv, sorted(self.env.items()), str(self.cwd), self.host, self.port]
+        return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Started:
+    """A service that is up.
+
+    Attributes:
+        identity: Its process.
+        changed: Whether it had to be started (else it was found running and healthy).
+        why: If so, what had been found.
+    """
+
+    identity: ProcessIdentity
+    changed: bool
+    why: str

@@ -1,1 +1,0 @@
-"""The worker's process: Prefect's own worker, and beside it a fork server that starts its flow runs quickly."""

@@ -1,0 +1,99 @@
+"""What an execution leaves for the next command, however it ended."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from blueprint.cli import session as sessions
+from blueprint.cli.commands import run
+from blueprint.cli.options import parse
+from blueprint.cli.session import Session
+from blueprint.core.errors import EnvironmentRefused, ExitCode, UsageError
+from blueprint.core.workspace import Workspace
+from blueprint.execution.executor import Execution
+from blueprint.execution.history import ExecutionRecord, last_execution, remembered
+from blueprint.execution.interruption import Interruption
+
+ALL = ("--phase", "all")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "project")
+
+
+def begin(workspace: Workspace, *argv: str) -> Session:
+    workspace.root.mkdir(exist_ok=True)
+    begun = sessions.begin(parse(argv), workspace, Interruption())
+    assert begun is not None
+    return begun
+
+
+def end(session: Session) -> None:
+    session.close()
+    session.lock.release()
+
+
+def last(workspace: Workspace) -> ExecutionRecord:
+    found = last_execution(workspace.journal)
+    assert found is not None
+    return found
+
+
+def test_a_bug_in_the_middle_of_an_execution_is_in_its_record(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: object) -> NoReturn:
+        raise ZeroDivisionError("division by zero")
+
+    session = begin(workspace, *ALL)
+    monkeypatch.setattr(Execution, "run", bug)
+    with pytest.raises(ZeroDivisionError):
+        run._carry_out(session, parse(ALL))
+    end(session)
+    assert (last(workspace).status, last(workspace).exit_code) == ("failed", ExitCode.BUG)
+    assert "ZeroDivisionError: division by zero" in workspace.journal.read_text()
+
+
+def test_an_execution_whose_folder_was_removed_under_it_stops_in_one_sentence(workspace: Workspace) -> None:
+    first = begin(workspace, *ALL)
+    shutil.rmtree(workspace.state)
+    second = begin(workspace, *ALL)  # nothing is left that could tell it of the first
+    with pytest.raises(EnvironmentRefused, match="was removed while this execution was at work") as refusal:
+        first.execution.run({1: lambda _handle: pytest.fail("a task was started")})
+    assert first.finish("", refusal.value) == ExitCode.ENVIRONMENT
+    end(first)
+    assert last(workspace).id == second.id
+    assert last(workspace).status is None
+    end(second)
+
+
+def test_a_value_that_is_refused_once_it_can_be_judged_is_not_remembered(workspace: Workspace) -> None:
+    good = begin(workspace, *ALL, "--port", "5200", "--set", "cron=0 6 * * *")
+    good.journal.append("task started", task=5, mode="run")  # its settings were accepted
+    end(good)
+    bad = begin(workspace, "--resume", "--set", "cron=nonsense")
+    assert set(remembered(workspace)) == {"port=5200", "cron=nonsense"}  # a kill now, and `--resume` says so again
+    (workspace.root / "pyproject.toml").write_text("[tool.blueprint]\n")
+    with pytest.raises(UsageError, match="cron"):
+        run._judged_settings(bad, parse(["--resume", "--set", "cron=nonsense"]))
+    end(bad)
+    assert set(remembered(workspace)) == {"port=5200", "cron=0 6 * * *"}
+
+
+def test_values_of_an_execution_killed_before_they_could_be_judged_stay_and_never_lock_the_user_out(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BLUEPRINT_PORT", raising=False)
+    end(begin(workspace, *ALL, "--port", "5200", "--set", "jobs=0"))
+    assert set(remembered(workspace)) == {"port=5200", "jobs=0"}
+    again = begin(workspace, "--resume")
+    (workspace.root / "pyproject.toml").write_text("[tool.blueprint]\n")
+    with pytest.raises(UsageError, match="command line of the last execution: jobs"):
+        run._judged_settings(again, parse(["--resume"]))
+    end(again)
+    assert remembered(workspace) == ()

@@ -1,0 +1,204 @@
+"""What would run: for every phase, every task to resume from, and every way in which an execution can have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blueprint.core.errors import UsageError
+from blueprint.core.task import Status, TaskSpec
+from blueprint.execution.history import ExecutionRecord, TaskRecord
+from blueprint.execution.plan import Mode, Order, Plan, longest_chains, make_plan
+from blueprint.tasks.catalog import BY_NUMBER, TASKS
+
+ALL = tuple(range(1, 31))
+
+
+def needed_by(numbers: tuple[int, ...]) -> set[int]:
+    """All that they need, by the definition: direct needs, and the needs of those."""
+    direct = {need for number in numbers for need in BY_NUMBER[number].needs}
+    return direct | needed_by(tuple(direct)) if direct else set()
+
+
+def ended(plan: Plan, statuses: Mapping[int, Status], execution: str = "E1") -> ExecutionRecord:
+    return ExecutionRecord(
+        id=execution,
+        origin=plan.origin or execution,
+        plan={int(number): mode for number, mode in plan.as_record().items()},
+        tasks={number: TaskRecord(number, status) for number, status in statuses.items()},
+    )
+
+
+def assert_sound(plan: Plan) -> None:
+    """Every task is there once, with a reason, and nothing is run whose needs are left out."""
+    assert tuple(task.spec.number for task in plan.tasks) == ALL
+    assert all(task.reason for task in plan.tasks if task.mode is not Mode.NOT_NEEDED)
+    for number in plan.planned:
+        for need in BY_NUMBER[number].needs:
+            assert plan.mode_of(need) is not Mode.NOT_NEEDED, (number, need)
+    needed = needed_by(plan.to_run)
+    assert {n for n in plan.planned if plan.mode_of(n) is Mode.CHECK} == needed - set(plan.to_run)
+
+
+def test_without_arguments_all_thirty_tasks_run() -> None:
+    plan = make_plan(TASKS)
+    assert plan.to_run == plan.planned == ALL
+    assert plan.origin is None
+    assert_sound(plan)
+
+
+@pytest.mark.parametrize("phase", [1, 2, 3])
+def test_a_phase_runs_its_ten_tasks_and_checks_what_they_need(phase: int) -> None:
+    plan = make_plan(TASKS, phase=phase)
+    assert plan.to_run == tuple(range(10 * phase - 9, 10 * phase + 1))
+    assert_sound(plan)
+
+
+def test_phase_two_does_not_repeat_what_only_phase_one_is_about() -> None:
+    plan = make_plan(TASKS, phase=2)
+    assert [n for n in ALL if plan.mode_of(n) is Mode.CHECK] == [1, 2, 3, 4, 6, 7, 8]
+    assert plan.mode_of(9) is Mode.NOT_NEEDED
+    assert plan.reason_of(8) == "needed by task 11"
+    assert plan.reason_of(9) == "not part of phase 2"
+
+
+@pytest.mark.parametrize("first", ALL)
+def test_resume_from_a_task_runs_it_and_all_after_it(first: int) -> None:
+    plan = make_plan(TASKS, resume_from=first)
+    assert plan.to_run == tuple(range(first, 31))
+    assert_sound(plan)
+
+
+def test_resume_from_keeps_the_origin_so_that_no_flow_run_is_made_twice() -> None:
+    last = ExecutionRecord(id="E2", origin="E1")
+    plan = make_plan(TASKS, resume_from=14, resume=last)
+    assert plan.origin == "E1"
+    assert plan.to_run == tuple(range(14, 31))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "offender", "accepted"),
+    [
+        ({"phase": 4}, "--phase 4", "from 1 to 3"),
+        ({"phase": 0}, "--phase 0", "from 1 to 3"),
+        ({"resume_from": 31}, "--resume-from 31", "from 1 to 30"),
+        ({"resume_from": 0}, "--resume-from 0", "from 1 to 30"),
+        ({"resume_from": -1}, "--resume-from -1", "from 1 to 30"),
+    ],
+)
+def test_what_does_not_exist_is_named_with_what_is_accepted(
+    arguments: dict[str, int], offender: str, accepted: str
+) -> None:
+    with pytest.raises(UsageError, match=offender) as error:
+        make_plan(TASKS, phase=arguments.get("phase"), resume_from=arguments.get("resume_from"))
+    assert accepted in str(error.value)
+
+
+def test_contradicting_choices_are_refused() -> None:
+    with pytest.raises(UsageError, match="--phase cannot be combined"):
+        make_plan(TASKS, phase=1, resume_from=14)
+    with pytest.raises(UsageError, match="--phase cannot be combined"):
+        make_plan(TASKS, phase=1, resume=ExecutionRecord(id="E1", origin="E1"))
+
+
+@pytest.mark.parametrize("status", [Status.INTERRUPTED, Status.FAILED, Status.BLOCKED, None])
+def test_resume_goes_on_from_the_first_task_that_did_not_pass(status: Status | None) -> None:
+    statuses = dict.fromkeys(range(1, 14), Status.OK) | ({} if status is None else {14: status})
+    plan = make_plan(TASKS, resume=ended(make_plan(TASKS), statuses))
+    assert plan.to_run == tuple(range(14, 31))
+    assert plan.origin == "E1"
+    assert plan.reason_of(14) == f"{status.value if status else 'not reached'} in the last execution"
+    assert_sound(plan)
+
+
+def test_resume_does_not_repeat_a_later_task_that_passed_while_an_earlier_one_failed() -> None:
+    statuses = dict.fromkeys(ALL, Status.OK) | {26: Status.FAILED, 30: Status.BLOCKED}
+    plan = make_plan(TASKS, resume=ended(make_plan(TASKS), statuses))
+    assert plan.to_run == (26, 30)
+    assert plan.mode_of(27) is Mode.CHECK  # task 30 needs it, so it must still hold
+    assert_sound(plan)
+
+
+def test_resume_of_one_phase_does_not_grow_into_the_others() -> None:
+    statuses = dict.fromkeys((1, 2, 3, 4, 6, 7, 8, 11, 12, 13), Status.OK) | {14: Status.FAILED}
+    plan = make_plan(TASKS, resume=ended(make_plan(TASKS, phase=2), statuses))
+    assert plan.to_run == tuple(range(14, 21))
+    assert plan.mode_of(9) is plan.mode_of(21) is Mode.NOT_NEEDED
+    assert_sound(plan)
+
+
+def test_resume_after_a_resumption_that_was_killed_while_it_checked_forgets_nothing() -> None:
+    first = ended(make_plan(TASKS), dict.fromkeys(range(1, 21), Status.CHANGED) | {21: Status.INTERRUPTED})
+    second = ended(make_plan(TASKS, resume=first), {1: Status.OK, 2: Status.INTERRUPTED}, "E2")
+    plan = make_plan(TASKS, resume=second)
+    assert plan.to_run == tuple(range(21, 31))
+    assert plan.origin == "E1"
+    assert plan.mode_of(2) is Mode.CHECK
+    assert_sound(plan)
+
+
+@pytest.mark.parametrize("status", [Status.OK, Status.CHANGED, Status.SKIPPED])
+def test_resume_of_an_execution_that_passed_says_so_and_runs_nothing(status: Status) -> None:
+    plan = make_plan(TASKS, resume=ended(make_plan(TASKS), dict.fromkeys(ALL, status)))
+    assert plan.to_run == plan.planned == ()
+    assert {task.reason for task in plan.tasks} == {"passed in the last execution"}
+
+
+@given(st.dictionaries(st.sampled_from(ALL), st.sampled_from(Status)), st.sampled_from([None, 1, 2, 3]))
+def test_resume_is_sound_however_the_last_execution_ended(statuses: dict[int, Status], phase: int | None) -> None:
+    before = make_plan(TASKS, phase=phase)
+    plan = make_plan(TASKS, resume=ended(before, statuses))
+    assert_sound(plan)
+    proven = {number for number, status in statuses.items() if status.passed}
+    assert set(plan.to_run) == set(before.to_run) - proven
+
+
+def test_the_journal_keeps_a_plan_in_full() -> None:
+    kept = make_plan(TASKS, phase=3).as_record()
+    assert kept["1"] == "check first"
+    assert kept["5"] == "not needed"
+    assert kept["21"] == "run"
+    assert list(kept) == [str(number) for number in ALL]
+
+
+@given(st.lists(st.sets(st.integers(0, 30), max_size=3), min_size=1, max_size=30))
+def test_order_gives_each_task_once_after_what_it_needs_and_by_number(drawn: list[set[int]]) -> None:
+    needs = {number: {need for need in some if need < number} for number, some in enumerate(drawn)}
+    order = Order(needs)
+    given_out = []
+    while order.is_active():
+        number = order.next()
+        assert number is not None
+        given_out.append(number)
+        order.done(number)
+    assert given_out == sorted(needs)  # the needs of the catalog point backwards, so one job means by number
+
+
+def test_the_catalogs_needs_point_backwards_so_that_one_job_means_by_number() -> None:
+    assert all(need < spec.number for spec in TASKS for need in spec.needs)
+
+
+def test_a_large_graph_is_planned_without_a_deep_recursion() -> None:
+    chain = tuple(TaskSpec(n, "", 1 if n < 20_000 else 2, (n - 1,) if n > 1 else (), 1.0, "") for n in range(1, 20_001))
+    plan = make_plan(chain, phase=2)
+    assert len(plan.planned) == 20_000
+    assert plan.to_run == (20_000,)
+
+
+def test_the_longest_chain_comes_first_and_else_the_lowest_number() -> None:
+    needs: dict[int, list[int]] = {1: [], 2: [], 3: [], 4: [3], 5: []}
+    chains = longest_chains(needs, {1: 5.0, 2: 7.0, 3: 1.0, 4: 9.0, 5: 7.0})
+    assert chains == {1: 5.0, 2: 7.0, 3: 10.0, 4: 9.0, 5: 7.0}
+    order = Order(needs, chains)
+    assert [order.next() for _ in range(5)] == [3, 2, 5, 1, None]
+    order.done(3)
+    assert order.next() == 4
+
+
+def test_what_takes_longest_is_begun_before_the_checks_beside_it() -> None:
+    chains = longest_chains({spec.number: spec.needs for spec in TASKS}, {spec.number: spec.seconds for spec in TASKS})
+    assert max((5, 6, 7, 8), key=chains.__getitem__) == 8  # the server, of all that need only the packages
+    assert max((19, 23, 24, 27, 28), key=chains.__getitem__) == 28  # the run with all the retries

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from blueprint.config.settings import Settings
+from blueprint.core.workspace import Workspace
+from blueprint.platform import environment
+
+SECRET = "user:planted-passwörd"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    (tmp_path / "requirements.lock").write_text("# a lock\n")
+    return Workspace(tmp_path)
+
+
+def configured(**values: object) -> Settings:
+    return Settings.model_validate(values)
+
+
+def test_a_shell_that_points_elsewhere_changes_nothing(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE", "PREFECT_HOME", "PREFECT__X", "PIPELINE_X"):
+        monkeypatch.setenv(name, "http://elsewhere.example")
+    monkeypatch.setenv("KEPT", "yes")
+    found = environment.for_child(configured(port=5200), workspace)
+    assert found["KEPT"] == "yes"
+    assert found["PREFECT_API_URL"] == "http://127.0.0.1:5200/api"
+    assert found["PREFECT_HOME"] == str(workspace.prefect_home)
+    assert [name for name, value in found.items() if "elsewhere.example" in value] == []
+
+
+def test_a_process_that_applies_it_to_itself_is_rid_of_the_shells_settings(workspace: Workspace) -> None:
+    script = """
+import json, os, sys
+from pathlib import Path
+from blueprint.platform import environment as prefect_env
+from blueprint.config.settings import Settings
+from blueprint.core.workspace import Workspace
+prefect_env.apply_to_self(Settings.model_validate({"port": 5200}), Workspace(Path(sys.argv[1])))
+from prefect.settings import get_current_settings
+now = get_current_settings()
+print(json.dumps([now.api.url, now.api.key and "a key", str(now.home), now.server.ephemeral.enabled]))
+"""
+    foreign = {"PREFECT_API_URL": "http://elsewhere/api", "PREFECT_API_KEY": "k", "PREFECT_PROFILE": "ephemeral"}
+    answer = subprocess.run(
+        [sys.executable, "-c", script, str(workspace.root)],
+        env=dict(os.environ) | foreign,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown = json.loads(answer.stdout.splitlines()[-1])
+    assert shown == ["http://127.0.0.1:5200/api", None, str(workspace.prefect_home), False]
+
+
+def test_plain_prefect_commands_reach_the_platform_from_a_folder_of_any_name(tmp_path: Path) -> None:
+    script = """
+import json, os, sys
+from prefect.settings import Settings
+for folder in sys.argv[1:]:
+    os.chdir(folder)
+    now = Settings()
+    auth = now.api.auth_string and now.api.auth_string.get_secret_value()
+    print(json.dumps([str(now.home), str(now.profiles_path), now.api.url, auth, now.server.ephemeral.enabled]))
+"""
+    found = configured(port=5200, api_auth_string=SECRET)
+    folders = [tmp_path / name for name in ("plain", "with space", "Größe", "emoji-\U0001f600", 'quote"back\\slash')]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "prefect.toml").write_text(environment.prefect_toml(found, Workspace(folder)), encoding="utf-8")
+    clean = environment.without_prefect(os.environ)
+    answer = subprocess.run(
+        [sys.executable, "-c", script, *folders], env=clean, capture_output=True, text=True, check=True
+    )
+    for folder, line in zip(folders, answer.stdout.splitlines()[-len(folders) :], strict=True):
+        home = str(folder / ".blueprint" / "prefect")
+        assert json.loads(line) == [home, f"{home}/profiles.toml", "http://127.0.0.1:5200/api", SECRET, False]
+
+
+@given(
+    auth=st.text(max_size=30).map("user:{}".format),
+    name=st.text(st.characters(exclude_characters="/\0", codec="utf-8")),
+)
+@example(auth='user:"\\', name="\U0001f600")
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_password_and_no_folder_breaks_the_file_that_prefect_reads(auth: str, name: str) -> None:
+    try:
+        found = configured(api_auth_string=auth)
+    except ValueError:
+        return
+    text = environment.prefect_toml(found, Workspace(Path("/projects") / name))
+    document = tomllib.loads(text)
+    assert document["api"]["auth_string"] == auth
+    assert document["home"] == f"{Path('/projects') / name}/.blueprint/prefect"
+
+
+def test_a_password_is_given_to_those_who_need_it_and_to_nobody_else(workspace: Workspace) -> None:
+    open_to_all = configured(api_auth_string=SECRET, database_url="postgresql://u:planted@h/d")
+    server = environment.for_server(open_to_all, workspace)
+    assert server["PREFECT_SERVER_API_AUTH_STRING"] == SECRET
+    assert environment.for_worker(open_to_all, workspace)["PREFECT_API_AUTH_STRING"] == SECRET
+    assert environment.for_worker(open_to_all, workspace)["PIPELINE_DATABASE_URL"] == "postgresql://u:planted@h/d"
+    without = environment.for_server(configured(), workspace) | environment.for_worker(configured(), workspace)
+    assert [name for name in without if "AUTH" in name or "DATABASE" in name] == []
+
+
+def test_the_server_tells_its_ui_an_address_that_a_browser_can_reach(workspace: Workspace) -> None:
+    everywhere = configured(host="0.0.0.0", api_auth_string=SECRET)
+    assert environment.for_server(everywhere, workspace)["PREFECT_SERVER_API_HOST"] == "0.0.0.0"
+    assert environment.for_server(everywhere, workspace)["PREFECT_SERVER_UI_API_URL"] == "http://127.0.0.1:4200/api"
+    assert configured(host="::1").api_url == "http://[::1]:4200/api"
+    assert configured(host="::", api_auth_string=SECRET).api_url == "http://[::1]:4200/api"
+    assert configured(host="localhost").api_url == "http://localhost:4200/api"
+
+
+def test_a_service_started_with_older_packages_can_be_told_apart(workspace: Workspace) -> None:
+    before = environment.client(configured(), workspace)
+    (workspace.root / "requirements.lock").write_text("# another lock\n")
+    assert environment.client(configured(), workspace) != before

@@ -1,0 +1,18 @@
+"""What a flow's own code tells of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from blueprint.prefect_adapter.flow_definition import flow_definition
+from tests.support.flow_file import configured
+
+
+def test_a_flow_is_told_by_its_own_code(tmp_path: Path) -> None:
+    found = flow_definition(configured(tmp_path), tmp_path)
+    assert found.name == "Mine"
+    assert (found.policy.retries, found.policy.retry_delay_seconds) == (1, 4)
+    assert set(found.tasks) == {"copy"}
+    assert (found.tasks["copy"].retries, found.tasks["copy"].retry_delay_seconds) == (2, 3)
+    assert found.tasks["copy"].tags == {"a"}
+    assert set(found.schema["properties"]) == {"size", "name"}
