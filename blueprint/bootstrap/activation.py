@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from blueprint.core import child, venv
-from blueprint.core.task import Evidence, Handle, TaskFailed
+from blueprint.core.task import Evidence, TaskControl, TaskFailed
 from blueprint.core.workspace import Workspace
 
 
@@ -42,7 +42,7 @@ def handover() -> dict[str, str] | None:
     return {str(key): str(item) for key, item in value.items()} if isinstance(value, dict) else None
 
 
-def verify_activation(workspace: Workspace, handle: Handle) -> Evidence:
+def verify_activation(workspace: Workspace, control: TaskControl) -> Evidence:
     """See that this process runs in `.venv`, and that a `python` started by it does too.
 
     Sets PATH and VIRTUAL_ENV of this process and drops PYTHONHOME, as the activation script would.
@@ -54,11 +54,11 @@ def verify_activation(workspace: Workspace, handle: Handle) -> Evidence:
         raise TaskFailed(
             f"The execution runs in {sys.prefix}, not in {workspace.venv}.",
             where_to_look=sys.executable,
-            what_to_do=f"Run the same command with {workspace.python}.",
+            hint=f"Run the same command with {workspace.python}.",
         )
     _activate(workspace)
     try:
-        answer = child.run(["python", "-c", "import sys; print(sys.prefix)"], handle)
+        answer = child.run(["python", "-c", "import sys; print(sys.prefix)"], control)
     except OSError as error:
         raise TaskFailed(f"No `python` can be started: {error}.", where_to_look=str(workspace.python)) from error
     prefix = answer.output.strip()
@@ -67,12 +67,12 @@ def verify_activation(workspace: Workspace, handle: Handle) -> Evidence:
         raise TaskFailed(
             f"A `python` started by the execution {found}, it should run in {workspace.venv}.",
             where_to_look=os.environ["PATH"],
-            what_to_do="See what PATH and the PYTHON… variables of your shell set.",
+            hint="See what PATH and the PYTHON… variables of your shell set.",
         )
-    facts = {"prefix": sys.prefix, "interpreter": sys.executable, "child_prefix": prefix, "pid": os.getpid()}
+    details = {"prefix": sys.prefix, "interpreter": sys.executable, "child_prefix": prefix, "pid": os.getpid()}
     if os.environ.get("PYTHONPATH"):
-        facts["PYTHONPATH"] = os.environ["PYTHONPATH"]
-    return Evidence(f"this process and a `python` that it started run in {workspace.venv}", facts)
+        details["PYTHONPATH"] = os.environ["PYTHONPATH"]
+    return Evidence(f"this process and a `python` that it started run in {workspace.venv}", details)
 
 
 def _activate(workspace: Workspace) -> None:

@@ -14,7 +14,7 @@ from blueprint.bootstrap.failures import Cause, cause_of, no_room
 from blueprint.core import child
 from blueprint.core.errors import EnvironmentRefused
 from blueprint.core.files import refused
-from blueprint.core.task import Evidence, Handle, TaskStopped
+from blueprint.core.task import Evidence, TaskControl, TaskStopped
 from blueprint.core.venv import CONFIG, STAMP, dotted, problem, site_packages
 from blueprint.core.workspace import Workspace
 
@@ -48,7 +48,7 @@ class _Unfit(Exception):
     """Why `.venv` cannot be used."""
 
 
-def ensure_environment(workspace: Workspace, handle: Handle) -> Evidence:
+def ensure_environment(workspace: Workspace, control: TaskControl) -> Evidence:
     """See that `.venv` is healthy; make it if it is missing, make it anew if it is broken, old or from elsewhere.
 
     Packages of the user's own that a broken one held are lost with it.
@@ -56,15 +56,15 @@ def ensure_environment(workspace: Workspace, handle: Handle) -> Evidence:
     Raises:
         EnvironmentRefused: What stands at `.venv` is not ours to delete, or this machine cannot make one.
     """
-    why = ""
+    reason = ""
     try:
-        found = _look(workspace, handle)
+        found = _look(workspace, control)
     except _Unfit as unfit:
-        why = str(unfit)
-        _see_that_it_is_ours(workspace.venv, why)
-        _make(workspace, handle)
+        reason = str(unfit)
+        _see_that_it_is_ours(workspace.venv, reason)
+        _make(workspace, control)
         try:
-            found = _look(workspace, handle)
+            found = _look(workspace, control)
         except _Unfit as left:
             raise EnvironmentRefused(
                 f"A new virtual environment was made in {workspace.venv}, but {left}.",
@@ -74,8 +74,8 @@ def ensure_environment(workspace: Workspace, handle: Handle) -> Evidence:
     return Evidence(
         f".venv with Python {found.version} of {found.base}",
         {**asdict(found), "site_packages": str(site_packages(workspace.venv))},
-        changed=bool(why),
-        why=why,
+        changed=bool(reason),
+        reason=reason,
     )
 
 
@@ -89,24 +89,24 @@ def _stamp(venv: Path) -> None:
         raise refused(error, path) from error
 
 
-def _look(workspace: Workspace, handle: Handle) -> _Interpreter:
+def _look(workspace: Workspace, control: TaskControl) -> _Interpreter:
     """Read its files, then really start its interpreter (about 20 ms).
 
     Raises:
         _Unfit: It cannot be used.
     """
-    why = environment_problem(workspace)
-    if why:
-        raise _Unfit(why)
+    reason = environment_problem(workspace)
+    if reason:
+        raise _Unfit(reason)
     try:
-        answer = child.run([workspace.python, "-I", "-c", _SAY_WHO_YOU_ARE], handle, seconds=_SECONDS_TO_START)
+        answer = child.run([workspace.python, "-I", "-c", _SAY_WHO_YOU_ARE], control, seconds=_SECONDS_TO_START)
         if answer.returncode != 0:
             raise _Unfit(f"its Python does not run ({answer.last_line()})")
         prefix, base, version = json.loads(answer.output)
     except (OSError, ValueError) as error:
         raise _Unfit(f"its Python does not run ({error})") from error
     except TaskStopped:
-        if handle.stopped.is_set() or handle.remaining() <= 0:
+        if control.stopped.is_set() or control.remaining() <= 0:
             raise
         raise _Unfit(f"its Python did not start within {_SECONDS_TO_START} s") from None
     if os.path.realpath(prefix) != os.path.realpath(workspace.venv):
@@ -114,24 +114,24 @@ def _look(workspace: Workspace, handle: Handle) -> _Interpreter:
     return _Interpreter(prefix, base, version)
 
 
-def _see_that_it_is_ours(venv: Path, why: str) -> None:
+def _see_that_it_is_ours(venv: Path, reason: str) -> None:
     """Never delete what is not recognisably a virtual environment: it may be somebody's files."""
     if venv.is_symlink():
         raise EnvironmentRefused(
-            f"{venv} is a link to {venv.readlink()}, and what is there cannot be used: {why}.",
+            f"{venv} is a link to {venv.readlink()}, and what is there cannot be used: {reason}.",
             "Remove the link, then run the same command again.",
         )
     if not os.path.lexists(venv) or (venv.is_dir() and ((venv / CONFIG).is_file() or not any(venv.iterdir()))):
         return
     raise EnvironmentRefused(
-        f"{venv} is in the way: {why}, and it is not empty.", "Move it away, then run the same command again."
+        f"{venv} is in the way: {reason}, and it is not empty.", "Move it away, then run the same command again."
     )
 
 
-def _make(workspace: Workspace, handle: Handle) -> None:
+def _make(workspace: Workspace, control: TaskControl) -> None:
     """Empty `.venv` and make it anew. Killed at any moment it stays recognisable: the configuration never goes away."""
     venv = workspace.venv
-    handle.waiting("making .venv")
+    control.waiting("making .venv")
     try:
         venv.mkdir(exist_ok=True)
         (venv / CONFIG).write_text("")
@@ -145,7 +145,7 @@ def _make(workspace: Workspace, handle: Handle) -> None:
     tried = []
     for argv in _ways_to_make(venv):
         try:
-            done = child.run(argv, handle)
+            done = child.run(argv, control)
         except OSError as error:
             tried.append(f"{argv[0]}: {error}")
             continue

@@ -55,8 +55,8 @@ def conflict(extra: Sequence[str], pins: Sequence[Pin], explanation: str) -> Tas
         f"The extra requirement{'s' if len(extra) > 1 else ''} {names} cannot be had together with {against}, "
         f"which requirements.lock keeps{because}",
         where_to_look="requirements.lock; [tool.blueprint] in pyproject.toml",
-        what_to_do="Ask for a version that fits, or change requirements.lock with the command in its first lines.",
-        facts={"extra": list(extra), "conflicts_with": [str(pin) for pin in pins]},
+        hint="Ask for a version that fits, or change requirements.lock with the command in its first lines.",
+        details={"extra": list(extra), "conflicts_with": [str(pin) for pin in pins]},
     )
 
 
@@ -66,13 +66,13 @@ def explained(failure: InstallerFailed, extra: Sequence[str], pins: Sequence[Pin
         return TaskFailed(
             f"No package fits the extra requirements ({', '.join(extra)}): {failure.line}",
             where_to_look="[tool.blueprint] in pyproject.toml",
-            what_to_do="Check the names and versions for typing errors, and the index that pip or uv is told to use.",
+            hint="Check the names and versions for typing errors, and the index that pip or uv is told to use.",
         )
     if failure.cause is not Cause.CONFLICT:
         return TaskFailed(
             f"The extra requirements ({', '.join(extra)}) cannot be installed: {failure.line}",
             where_to_look=str(log),
-            what_to_do="Settle what the installer says there, then run the same command again.",
+            hint="Settle what the installer says there, then run the same command again.",
         )
     text = " ".join(failure.output.split())
     named = [pin for pin in pins if re.search(rf"(?<![\w.-]){_spellings(pin.name)}\s?(?:==|\(|<|>|~=|!=)", text, re.I)]

@@ -19,7 +19,7 @@ from blueprint.bootstrap.installers import InstallerFailed, requirements_file
 from blueprint.bootstrap.lockfile import Pin, read_lock, select
 from blueprint.core.errors import EnvironmentRefused
 from blueprint.core.files import write_whole
-from blueprint.core.task import Evidence, Handle, TaskFailed
+from blueprint.core.task import Evidence, TaskControl, TaskFailed
 from blueprint.core.venv import site_packages
 from blueprint.core.workspace import Workspace
 
@@ -59,14 +59,14 @@ def installation_problem(
     return "; ".join(filter(None, [str(difference), f"missing: {', '.join(left)}" if left else ""])) or None
 
 
-def install(workspace: Workspace, handle: Handle, *, lock: str = LOCK, extra: Sequence[str] = ()) -> Evidence:
+def install(workspace: Workspace, control: TaskControl, *, lock: str = LOCK, extra: Sequence[str] = ()) -> Evidence:
     """Make the environment equal to the lock, then add the extra requirements without moving anything locked.
 
     Packages beyond both are left alone.
 
     Args:
         workspace: Its `.venv` is healthy.
-        handle: Of the task.
+        control: Of the task.
         lock: The lock file, from the root.
         extra: Requirements of the user's flow (PEP 508).
 
@@ -82,8 +82,8 @@ def install(workspace: Workspace, handle: Handle, *, lock: str = LOCK, extra: Se
     if before.packages and path.name == LOCK:  # said before it is done: a kill in between must not hide it
         write_whole(workspace.install_stamp, f"{secrets.token_hex(8)}\n")
     if before:
-        _repair(workspace, handle, path, pins, before, account)
-    added = _add(workspace, handle, pins, extra, account) if extra else []
+        _repair(workspace, control, path, pins, before, account)
+    added = _add(workspace, control, pins, extra, account) if extra else []
     now = _compare(workspace, pins) if before or added else before
     if now:
         raise _still_different(workspace, path, now)
@@ -95,17 +95,22 @@ def _compare(workspace: Workspace, pins: Sequence[Pin]) -> Difference:
 
 
 def _repair(
-    workspace: Workspace, handle: Handle, path: Path, pins: Sequence[Pin], difference: Difference, account: _Account
+    workspace: Workspace,
+    control: TaskControl,
+    path: Path,
+    pins: Sequence[Pin],
+    difference: Difference,
+    account: _Account,
 ) -> None:
     if not difference.packages:
-        installers.compile_bytecode(workspace, handle)
+        installers.compile_bytecode(workspace, control)
         account.installer = "compileall"
         return
-    _install(workspace, handle, pins, path, None, account)
+    _install(workspace, control, pins, path, None, account)
 
 
 def _add(
-    workspace: Workspace, handle: Handle, pins: Sequence[Pin], extra: Sequence[str], account: _Account
+    workspace: Workspace, control: TaskControl, pins: Sequence[Pin], extra: Sequence[str], account: _Account
 ) -> list[str]:
     site = site_packages(workspace.venv)
     locked = select(pins)
@@ -115,7 +120,7 @@ def _add(
         return []
     with requirements_file(list(extra)) as wanted, requirements_file([str(pin) for pin in locked]) as constraints:
         try:
-            _install(workspace, handle, pins, wanted, constraints, account)
+            _install(workspace, control, pins, wanted, constraints, account)
         except InstallerFailed as failure:
             raise extras.explained(failure, extra, locked, installers.log_file(workspace)) from failure
     remaining = extras.unmet(extra, site)
@@ -129,7 +134,7 @@ def _add(
 
 def _install(
     workspace: Workspace,
-    handle: Handle,
+    control: TaskControl,
     pins: Sequence[Pin],
     requirements: Path,
     constraints: Path | None,
@@ -147,11 +152,11 @@ def _install(
             _clear_away(_compare(workspace, pins))
         try:
             if name == "uv":
-                installer = installers.uv(workspace, handle, pins)
+                installer = installers.uv(workspace, control, pins)
             else:
                 patient = not any(failure.cause is Cause.NETWORK for failure in failures)
-                installer = installers.pip(workspace, handle, patient=patient)
-            handle.waiting(f"installing {_how_much(pins, constraints)} with {name}")
+                installer = installers.pip(workspace, control, patient=patient)
+            control.waiting(f"installing {_how_much(pins, constraints)} with {name}")
             installer.install(requirements, constraints)
         except InstallerFailed as failure:
             failures.append(failure)
@@ -165,7 +170,7 @@ def _install(
         account.installer = installer.name
         left = _compare(workspace, pins)
         if left and not left.packages:  # uv compiles what it has just installed, and only that
-            installers.compile_bytecode(workspace, handle)
+            installers.compile_bytecode(workspace, control)
             left = _compare(workspace, pins)
         if not left:
             return
@@ -203,7 +208,7 @@ def _failure(workspace: Workspace, failures: Sequence[InstallerFailed], of_extra
         return TaskFailed(
             f"The index serves a package that is not the one that was locked: {by_cause[Cause.HASH].line}",
             where_to_look=log,
-            what_to_do="Find out who changed it before you go on; behind a mirror, let it serve the original files.",
+            hint="Find out who changed it before you go on; behind a mirror, let it serve the original files.",
         )
     if Cause.NO_INSTALLER in by_cause:
         return EnvironmentRefused("There is no uv, no pip and no ensurepip on this machine.", how_to_get_venv())
@@ -212,8 +217,8 @@ def _failure(workspace: Workspace, failures: Sequence[InstallerFailed], of_extra
     return TaskFailed(
         f"The locked packages cannot be installed: {failures[-1].line}",
         where_to_look=log,
-        what_to_do="Settle what the installer says there, then run the same command again.",
-        facts={"tried": [str(each) for each in failures]},
+        hint="Settle what the installer says there, then run the same command again.",
+        details={"tried": [str(each) for each in failures]},
     )
 
 
@@ -223,7 +228,7 @@ def _still_different(workspace: Workspace, path: Path, difference: Difference) -
     return TaskFailed(
         f"After the install the environment still differs from {path.name}: {difference}.",
         where_to_look=str(installers.log_file(workspace)),
-        what_to_do=f"Remove {workspace.venv} and run the same command again.",
+        hint=f"Remove {workspace.venv} and run the same command again.",
     )
 
 
@@ -232,14 +237,14 @@ def _why(before: Difference, added: Sequence[str]) -> str:
 
 
 def _evidence(
-    workspace: Workspace, path: Path, pins: Sequence[Pin], now: Difference, account: _Account, why: str
+    workspace: Workspace, path: Path, pins: Sequence[Pin], now: Difference, account: _Account, reason: str
 ) -> Evidence:
     started = time.monotonic()
     needed = select(pins)
     prefect = next((f", Prefect {pin.version}" for pin in needed if pin.name == "prefect"), "")
     by = f", installed by {account.installer}" if account.installer else ""
     after = f" after {account.fallbacks[0]}" if account.fallbacks else ""
-    facts = {
+    details = {
         "lock": str(path.relative_to(workspace.root)),
         "lock_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "packages": len(needed),
@@ -253,7 +258,7 @@ def _evidence(
     beyond = f", {len(now.beyond)} beyond the lock" if now.beyond else ""
     return Evidence(
         f"{len(needed)} packages as locked{prefect}, {now.modules} modules compiled{beyond}{by}{after}",
-        facts,
-        changed=bool(why),
-        why=why,
+        details,
+        changed=bool(reason),
+        reason=reason,
     )

@@ -17,7 +17,7 @@ from blueprint.bootstrap.lockfile import Pin
 from blueprint.bootstrap.sources import pip_environment, uv_arguments, uv_environment
 from blueprint.core import child
 from blueprint.core.files import PRIVATE_FILE, write_all
-from blueprint.core.task import Handle, TaskStopped
+from blueprint.core.task import TaskControl, TaskStopped
 from blueprint.core.venv import site_packages
 from blueprint.core.workspace import Workspace
 
@@ -59,7 +59,7 @@ def log_file(workspace: Workspace) -> Path:
     return workspace.logs / "install.log"
 
 
-def uv(workspace: Workspace, handle: Handle, pins: Sequence[Pin]) -> Installer:
+def uv(workspace: Workspace, control: TaskControl, pins: Sequence[Pin]) -> Installer:
     """The fast installer: the environment's own, else the one on PATH, else the lock's own, fetched first by pip.
 
     Raises:
@@ -69,29 +69,29 @@ def uv(workspace: Workspace, handle: Handle, pins: Sequence[Pin]) -> Installer:
     arguments = uv_arguments(os.environ, workspace.venv)
     own = workspace.venv / "bin" / "uv"
     for program in filter(None, (str(own), shutil.which("uv"))):
-        version = _version_of([program], environment, handle)
+        version = _version_of([program], environment, control)
         if version:
             break
     else:
-        _fetch_uv(workspace, handle, pins)
-        program, version = str(own), _version_of([own], environment, handle)
+        _fetch_uv(workspace, control, pins)
+        program, version = str(own), _version_of([own], environment, control)
         if not version:
             raise InstallerFailed(Cause.OTHER, "the uv that was just installed does not run")
 
     def install(requirements: Path, constraints: Path | None) -> None:
         argv = [program, "pip", "install", "--python", str(workspace.python), "--compile-bytecode", *arguments]
         argv += ["--require-hashes"] if constraints is None else ["--constraint", str(constraints)]
-        _run(workspace, handle, [*argv, "--requirement", str(requirements)], environment)
+        _run(workspace, control, [*argv, "--requirement", str(requirements)], environment)
 
     return Installer(f"{version} ({program})", install)
 
 
-def pip(workspace: Workspace, handle: Handle, *, patient: bool = True) -> Installer:
+def pip(workspace: Workspace, control: TaskControl, *, patient: bool = True) -> Installer:
     """The plain installer: the environment's own pip, else that of the Python below it, else one from ensurepip.
 
     Args:
         workspace: Its `.venv` is healthy.
-        handle: Of the task.
+        control: Of the task.
         patient: Whether it may try an index as often as pip does by default; False where uv has tried in vain.
 
     Raises:
@@ -100,25 +100,25 @@ def pip(workspace: Workspace, handle: Handle, *, patient: bool = True) -> Instal
     environment = pip_environment(os.environ)
     if not patient:
         environment.setdefault("PIP_RETRIES", "1")
-    program, version = _find_pip(workspace, handle, environment)
+    program, version = _find_pip(workspace, control, environment)
 
     def install(requirements: Path, constraints: Path | None) -> None:
         argv = [*program, "install", "--no-compile"]
         # No dependencies: the lock names them all, and old pip takes `sqlalchemy[asyncio]==…` for unpinned otherwise.
         argv += ["--require-hashes", "--no-deps"] if constraints is None else ["--constraint", str(constraints)]
-        _run(workspace, handle, [*argv, "--requirement", str(requirements)], environment)
-        compile_bytecode(workspace, handle)
+        _run(workspace, control, [*argv, "--requirement", str(requirements)], environment)
+        compile_bytecode(workspace, control)
 
     return Installer(f"{version} ({program[0]})", install)
 
 
-def compile_bytecode(workspace: Workspace, handle: Handle) -> None:
+def compile_bytecode(workspace: Workspace, control: TaskControl) -> None:
     """Compile what has no bytecode yet, on all processors. Sources that are no valid Python are passed over."""
-    handle.waiting("compiling bytecode")
+    control.waiting("compiling bytecode")
     argv = [str(workspace.python), "-m", "compileall", "-q", "-q", str(site_packages(workspace.venv))]
-    done = child.run([*argv, "-j", "0"], handle)
+    done = child.run([*argv, "-j", "0"], control)
     if "Traceback" in done.errors:  # no semaphores for a process pool, as in some containers
-        child.run(argv, handle)
+        child.run(argv, control)
 
 
 @contextlib.contextmanager
@@ -130,53 +130,53 @@ def requirements_file(lines: Sequence[str]) -> Iterator[Path]:
         yield path
 
 
-def _fetch_uv(workspace: Workspace, handle: Handle, pins: Sequence[Pin]) -> None:
+def _fetch_uv(workspace: Workspace, control: TaskControl, pins: Sequence[Pin]) -> None:
     pin = next((pin for pin in pins if pin.name == "uv"), None)
     if pin is None:
         raise InstallerFailed(Cause.OTHER, "uv is neither on PATH nor in the lock")
-    handle.waiting(f"fetching uv {pin.version}")
+    control.waiting(f"fetching uv {pin.version}")
     environment = pip_environment(os.environ)
-    program, _ = _find_pip(workspace, handle, environment)
+    program, _ = _find_pip(workspace, control, environment)
     with requirements_file([pin.text]) as path:
         argv = [*program, "install", "--no-compile", "--require-hashes", "--no-deps", "--requirement", str(path)]
-        _run(workspace, handle, argv, environment)
+        _run(workspace, control, argv, environment)
 
 
-def _find_pip(workspace: Workspace, handle: Handle, environment: Mapping[str, str]) -> tuple[list[str], str]:
+def _find_pip(workspace: Workspace, control: TaskControl, environment: Mapping[str, str]) -> tuple[list[str], str]:
     own = [str(workspace.python), "-m", "pip"]
-    version = _version_of(own, environment, handle)
+    version = _version_of(own, environment, control)
     if version:
         return own, version
     # Faster than ensurepip (2 s instead of 4), and stock Debian has no ensurepip.
     below = [base_python(), "-m", "pip"]
-    version = _version_of(below, environment, handle)
+    version = _version_of(below, environment, control)
     numbers = re.match(r"pip (\d+)\.(\d+)", version)
     if numbers and (int(numbers[1]), int(numbers[2])) >= _PIP_THAT_REACHES_OTHERS:
         return [*below, "--python", str(workspace.python)], version
     with contextlib.suppress(OSError):
-        child.run([workspace.python, "-m", "ensurepip"], handle, env=environment)
-    version = _version_of(own, environment, handle)
+        child.run([workspace.python, "-m", "ensurepip"], control, env=environment)
+    version = _version_of(own, environment, control)
     if version:
         return own, version
     raise InstallerFailed(Cause.NO_INSTALLER, "there is no pip and no ensurepip")
 
 
-def _version_of(program: Sequence[str | Path], environment: Mapping[str, str], handle: Handle) -> str:
+def _version_of(program: Sequence[str | Path], environment: Mapping[str, str], control: TaskControl) -> str:
     """What it says to `--version`, without the place; empty if it does not run."""
     try:
-        answer = child.run([*program, "--version"], handle, env=environment, seconds=_SECONDS_FOR_A_VERSION)
+        answer = child.run([*program, "--version"], control, env=environment, seconds=_SECONDS_FOR_A_VERSION)
     except OSError:
         return ""
     except TaskStopped:
-        if handle.stopped.is_set() or handle.remaining() <= 0:
+        if control.stopped.is_set() or control.remaining() <= 0:
             raise
         return ""  # it hangs: as good as not there
     return " ".join(answer.output.split()[:2]) if answer.returncode == 0 else ""
 
 
-def _run(workspace: Workspace, handle: Handle, argv: Sequence[str], environment: Mapping[str, str]) -> None:
+def _run(workspace: Workspace, control: TaskControl, argv: Sequence[str], environment: Mapping[str, str]) -> None:
     try:
-        done = child.run(argv, handle, env=environment, cwd=workspace.root)
+        done = child.run(argv, control, env=environment, cwd=workspace.root)
     except OSError as error:
         raise InstallerFailed(Cause.OTHER, f"{argv[0]} cannot be started: {error}") from error
     output = without_secrets(done.output + done.errors)

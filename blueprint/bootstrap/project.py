@@ -13,7 +13,7 @@ from blueprint.bootstrap.installed import scan
 from blueprint.bootstrap.lockfile import read_lock
 from blueprint.core.errors import EnvironmentRefused
 from blueprint.core.files import refused
-from blueprint.core.task import Evidence, Handle, TaskFailed
+from blueprint.core.task import Evidence, TaskControl, TaskFailed
 from blueprint.core.venv import MINIMUM_PYTHON, site_packages
 from blueprint.core.workspace import Workspace
 
@@ -30,14 +30,14 @@ BYTES_TO_INSTALL = 1_500_000_000
 BYTES_TO_RUN = 200_000_000
 
 
-def verify_project(workspace: Workspace, handle: Handle) -> Evidence:
+def verify_project(workspace: Workspace, control: TaskControl) -> Evidence:
     """See that everything is there to begin with.
 
     Raises:
         TaskFailed: A file of the project is missing.
         EnvironmentRefused: The folder cannot be written, Python is too old, or the disk is too full.
     """
-    handle.waiting("looking at the project's files")
+    control.waiting("looking at the project's files")
     _see_files(workspace.root)
     _see_python(sys.version_info[:2])
     _see_that_root_can_be_written(workspace.root)
@@ -68,7 +68,7 @@ def _see_files(root: Path) -> None:
         raise TaskFailed(
             f"{root} is not a whole checkout of this project: {', '.join(missing)} missing.",
             where_to_look=str(root),
-            what_to_do="Run the command in the checkout's folder, or get the files back with `git checkout -- .`.",
+            hint="Run the command in the checkout's folder, or get the files back with `git checkout -- .`.",
         )
 
 

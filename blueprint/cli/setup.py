@@ -10,7 +10,7 @@ from blueprint.bootstrap.activation import inside, reexec, verify_activation
 from blueprint.bootstrap.environment import ensure_environment
 from blueprint.bootstrap.install import install
 from blueprint.bootstrap.project import verify_project
-from blueprint.core.task import Evidence, Handle, TaskFailed, TaskStopped, within
+from blueprint.core.task import Evidence, TaskControl, TaskFailed, TaskStopped, within
 from blueprint.core.workspace import Workspace
 from blueprint.execution.lock import ExecutionLock
 from blueprint.tasks.catalog import BY_NUMBER
@@ -44,7 +44,7 @@ def set_up(
         held.release()
 
 
-def _prove(workspace: Workspace, functions: Mapping[int, Callable[[Workspace, Handle], Evidence]]) -> bool:
+def _prove(workspace: Workspace, functions: Mapping[int, Callable[[Workspace, TaskControl], Evidence]]) -> bool:
     """Carry out tasks one after the other, with a line for each; False as soon as one fails."""
     for number, function in functions.items():
         spec = BY_NUMBER[number]
@@ -53,7 +53,7 @@ def _prove(workspace: Workspace, functions: Mapping[int, Callable[[Workspace, Ha
         except (TaskFailed, TaskStopped) as error:
             print(f"{spec.title}: failed: {error}", file=sys.stderr)
             if isinstance(error, TaskFailed):
-                print(f"Look at {error.where_to_look}. {error.what_to_do}".replace("Look at . ", ""), file=sys.stderr)
+                print(f"Look at {error.where_to_look}. {error.hint}".replace("Look at . ", ""), file=sys.stderr)
             return False
         print(f"{spec.title}: {evidence.summary}", flush=True)
     return True

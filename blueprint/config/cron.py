@@ -47,9 +47,9 @@ class _Field:
             raise self.refusal(text)
         return value
 
-    def refusal(self, text: str, why: str = "") -> ValueError:
+    def refusal(self, text: str, reason: str = "") -> ValueError:
         named = f" or {self.names[0]} to {self.names[-1]}" if self.names else ""
-        return ValueError(f"{self.name} {text[:20]!r}: {why or f'expected {self.low} to {self.high}{named}'}")
+        return ValueError(f"{self.name} {text[:20]!r}: {reason or f'expected {self.low} to {self.high}{named}'}")
 
 
 _FIELDS = (

@@ -7,7 +7,7 @@ from typing import Any
 
 _TAGS = {"extract-task": ("raw", "extract"), "transform-task": ("silver", "transform"), "load-task": ("gold", "load")}
 
-BUNDLED: Mapping[str, Any] = {
+BUNDLED_DEFAULTS: Mapping[str, Any] = {
     "entrypoint": "blueprint/pipeline/data_pipeline.py:enterprise_data_pipeline",
     "deployment": "production-etl",
     "parameters": {"batch_size": 500},

@@ -12,7 +12,7 @@ from blueprint.config.accepted import ACCEPTED, shown
 from blueprint.core.errors import UsageError
 
 
-def see_that_it_is_there(entrypoint: str, folder: Path, *, may_be_installed: bool = False) -> None:
+def validate_entrypoint(entrypoint: str, folder: Path, *, may_be_installed: bool = False) -> None:
     """See that the file is Python and has something of the flow's name, or that there is such a package.
 
     Whether it is a flow, and can be imported, is for task 7 to prove: that takes the flow's packages and runs its code.
@@ -59,5 +59,5 @@ def _makes(node: ast.AST, name: str) -> bool:
     return False
 
 
-def _refusal(why: str) -> UsageError:
-    return UsageError(f"entrypoint: {why}.", f"Accepted for entrypoint: {ACCEPTED['entrypoint']}.")
+def _refusal(reason: str) -> UsageError:
+    return UsageError(f"entrypoint: {reason}.", f"Accepted for entrypoint: {ACCEPTED['entrypoint']}.")

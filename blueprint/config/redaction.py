@@ -43,7 +43,7 @@ def passwords(url: str) -> set[str]:
     return {password, unquote(password)} - {""}
 
 
-def hidden(value: Any, secrets: frozenset[str]) -> Any:
+def redact(value: Any, secrets: frozenset[str]) -> Any:
     """A copy of JSON-like data, or of a text, with each secret replaced."""
     if not secrets:
         return value
@@ -55,9 +55,9 @@ def hidden(value: Any, secrets: frozenset[str]) -> Any:
                 value = value.replace(secret, MASK)
         return value
     if isinstance(value, Mapping):
-        return {key: hidden(one, secrets) for key, one in value.items()}
+        return {key: redact(one, secrets) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [hidden(one, secrets) for one in value]
+        return [redact(one, secrets) for one in value]
     return value
 
 

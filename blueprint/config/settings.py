@@ -23,7 +23,7 @@ from pydantic import (
 
 from blueprint.config import validators
 from blueprint.config.accepted import SECRETS
-from blueprint.config.defaults import BUNDLED
+from blueprint.config.defaults import BUNDLED_DEFAULTS
 from blueprint.config.deployment_settings import (
     Acceptance,
     DeploymentTable,
@@ -37,7 +37,7 @@ from blueprint.config.deployment_settings import (
     Text,
 )
 
-__all__ = ["BUNDLED", "SECRETS", "Acceptance", "RetryPolicy", "Settings", "TaskExpectation", "told_apart"]
+__all__ = ["BUNDLED_DEFAULTS", "SECRETS", "Acceptance", "RetryPolicy", "Settings", "TaskExpectation", "unique_labels"]
 
 
 SETTINGS_VARIABLE = "_BLUEPRINT_SETTINGS"  # how the serving process gets its settings; no secret is among them
@@ -105,7 +105,9 @@ class Settings(OfDeployment):
         given = frozenset(key for key, one in values.items() if one is not None) if isinstance(values, dict) else ()
         if isinstance(values, dict) and "entrypoint" not in values:
             is_scheduled = any(values.get(key) is not None for key in ("interval", "rrule"))
-            values = {key: value for key, value in BUNDLED.items() if not (is_scheduled and key == "cron")} | values
+            values = {
+                key: value for key, value in BUNDLED_DEFAULTS.items() if not (is_scheduled and key == "cron")
+            } | values
         made = handler(values)
         made._given = frozenset(given)
         made._see_that_each_is_another()
@@ -224,7 +226,7 @@ def _place(settings: Settings) -> tuple[str, str]:
     return os.path.normpath(settings.source), settings.entrypoint
 
 
-def told_apart(each: Sequence[Settings]) -> tuple[str, ...]:
+def unique_labels(each: Sequence[Settings]) -> tuple[str, ...]:
     """A name for each deployment that no other of them has: its own, with its flow's where that is needed."""
     for told in (
         [one.deployment for one in each],

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from blueprint.core.task import Handle, TaskStopped
+from blueprint.core.task import TaskControl, TaskStopped
 
 _POLL_SECONDS = 0.1
 STANDS_BACK = (
@@ -40,7 +40,7 @@ class Finished:
 
 def run(
     argv: Sequence[str | Path],
-    handle: Handle,
+    control: TaskControl,
     *,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
@@ -51,7 +51,7 @@ def run(
 
     Args:
         argv: The program and its arguments; no shell is involved.
-        handle: Gives the deadline and the wish to stop.
+        control: Gives the deadline and the wish to stop.
         env: The whole environment of the child; the current one if None.
         cwd: Where it runs.
         seconds: A bound of its own, when it should be tighter than the task's deadline.
@@ -61,7 +61,7 @@ def run(
         TaskStopped: Interrupted, or out of time. The command's whole process group has been killed.
         OSError: The program cannot be started.
     """
-    end = handle.deadline if seconds is None else min(handle.deadline, handle.clock() + seconds)
+    end = control.deadline if seconds is None else min(control.deadline, control.clock() + seconds)
     process = subprocess.Popen(
         [str(part) for part in argv],
         stdin=subprocess.DEVNULL,
@@ -82,9 +82,9 @@ def run(
             try:
                 output, errors = process.communicate(timeout=_POLL_SECONDS)
             except subprocess.TimeoutExpired:
-                if handle.stopped.is_set():
+                if control.stopped.is_set():
                     raise TaskStopped("interrupted") from None
-                if handle.clock() >= end:
+                if control.clock() >= end:
                     raise TaskStopped(f"{argv[0]} did not end in time") from None
             else:
                 return Finished(process.returncode, output, errors)

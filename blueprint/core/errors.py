@@ -26,13 +26,13 @@ class BlueprintError(Exception):
 
     exit_code = ExitCode.ENVIRONMENT
 
-    def __init__(self, what: str, what_to_do: str = "") -> None:
-        super().__init__(what, what_to_do)
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what, hint)
         self.what = what
-        self.what_to_do = what_to_do
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.what} {self.what_to_do}".strip()
+        return f"{self.what} {self.hint}".strip()
 
 
 class UsageError(BlueprintError):

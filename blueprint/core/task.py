@@ -58,15 +58,15 @@ class Evidence:
 
     Attributes:
         summary: One line for the terminal and the log.
-        facts: The full evidence, kept in the journal; JSON values only, never a secret.
+        details: The full evidence, kept in the journal; JSON values only, never a secret.
         changed: Whether the task had to act (`changed`) or found its effect there (`ok`).
-        why: If it acted, what it had found missing or no longer true.
+        reason: If it acted, what it had found missing or no longer true.
     """
 
     summary: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
     changed: bool = False
-    why: str = ""
+    reason: str = ""
 
 
 class TaskFailed(Exception):
@@ -75,18 +75,18 @@ class TaskFailed(Exception):
     Attributes:
         what: One sentence: what was expected and what was found.
         where_to_look: A file or an address that tells more.
-        what_to_do: The next step for the user.
-        facts: What was read before it failed; goes into the journal.
+        hint: The next step for the user.
+        details: What was read before it failed; goes into the journal.
     """
 
     def __init__(
-        self, what: str, *, where_to_look: str = "", what_to_do: str = "", facts: Mapping[str, Any] | None = None
+        self, what: str, *, where_to_look: str = "", hint: str = "", details: Mapping[str, Any] | None = None
     ) -> None:
-        super().__init__(what, where_to_look, what_to_do)
+        super().__init__(what, where_to_look, hint)
         self.what = what
         self.where_to_look = where_to_look
-        self.what_to_do = what_to_do
-        self.facts = dict(facts or {})
+        self.hint = hint
+        self.details = dict(details or {})
 
     def __str__(self) -> str:
         return self.what
@@ -101,7 +101,7 @@ class TaskStopped(Exception):
 
 
 @dataclass
-class Handle:
+class TaskControl:
     """What a running task knows of its execution: how long it has, whether to stop, and how to tell what it waits for.
 
     Attributes:
@@ -138,6 +138,6 @@ class Handle:
             raise TaskStopped("deadline passed")
 
 
-def within(seconds: float, number: int = 0) -> Handle:
+def within(seconds: float, number: int = 0) -> TaskControl:
     """A handle for work outside an execution (`stop`, the tests): nobody interrupts it, and it has so many seconds."""
-    return Handle(number=number, deadline=time.monotonic() + seconds)
+    return TaskControl(number=number, deadline=time.monotonic() + seconds)

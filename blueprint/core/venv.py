@@ -53,7 +53,7 @@ def inside(venv: Path) -> bool:
     return os.path.realpath(sys.prefix) == os.path.realpath(venv)
 
 
-def go_on(root: Path, argv: Sequence[str]) -> None:
+def reexec_in_venv(root: Path, argv: Sequence[str]) -> None:
     """Go on in the checkout's environment; returns if this process runs in it already, or if it cannot be used."""
     venv = root / ".venv"
     if not inside(venv) and not problem(venv):

@@ -13,7 +13,7 @@ from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_base
 
 from blueprint.core.http import NotReady
-from blueprint.core.task import Handle, TaskFailed, TaskStopped
+from blueprint.core.task import TaskControl, TaskFailed, TaskStopped
 
 __all__ = ["NotReady", "try_a_few_times", "wait_until"]
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def wait_until(
-    handle: Handle,
+    control: TaskControl,
     probe: Callable[[], T],
     *,
     first: float = 0.05,
@@ -29,71 +29,71 @@ def wait_until(
     seconds: float | None = None,
     what: str = "",
     where_to_look: str = "",
-    what_to_do: str = "",
+    hint: str = "",
 ) -> T:
     """Call `probe` until it returns, and give back what it returned.
 
     Args:
-        handle: Gives the deadline and the wish to stop, and is told what is waited for.
+        control: Gives the deadline and the wish to stop, and is told what is waited for.
         probe: Raises `NotReady` for "not yet"; anything else that it raises ends the wait. Must bound itself in time.
         first: About how long to wait before the second attempt, in seconds; doubled from there.
         most: The longest wait between two attempts, in seconds.
         seconds: A bound of its own, when it should be tighter than the task's deadline.
         what: What is waited for; begins the failure's sentence.
         where_to_look: For the failure.
-        what_to_do: For the failure.
+        hint: For the failure.
 
     Raises:
         TaskFailed: Out of time; names the last reason.
         TaskStopped: The execution was interrupted.
     """
-    began = handle.clock()
-    end = handle.deadline if seconds is None else min(handle.deadline, began + seconds)
+    began = control.clock()
+    end = control.deadline if seconds is None else min(control.deadline, began + seconds)
     try:
-        return _attempts(handle, _OutOfTime(handle, end), first, most)(_unless_stopped(handle, probe))
+        return _attempts(control, _OutOfTime(control, end), first, most)(_unless_stopped(control, probe))
     except NotReady as error:
-        if handle.stopped.is_set():
+        if control.stopped.is_set():
             raise TaskStopped("interrupted") from None
         raise TaskFailed(
-            f"{what or 'What was waited for'}: not so within {handle.clock() - began:.0f} s ({error.reason}).",
+            f"{what or 'What was waited for'}: not so within {control.clock() - began:.0f} s ({error.reason}).",
             where_to_look=where_to_look,
-            what_to_do=what_to_do,
+            hint=hint,
         ) from error
 
 
-def try_a_few_times(handle: Handle, probe: Callable[[], object], *, attempts: int = 3, first: float = 0.1) -> str:
+def try_a_few_times(control: TaskControl, probe: Callable[[], object], *, attempts: int = 3, first: float = 0.1) -> str:
     """Call `probe` until it passes, at most `attempts` times; gives the last reason, or "" if it passed.
 
     Raises:
         TaskStopped: The execution was interrupted.
     """
     try:
-        _attempts(handle, stop_after_attempt(attempts) | _OutOfTime(handle, handle.deadline), first, 1.0)(
-            _unless_stopped(handle, probe)
+        _attempts(control, stop_after_attempt(attempts) | _OutOfTime(control, control.deadline), first, 1.0)(
+            _unless_stopped(control, probe)
         )
     except NotReady as error:
-        if handle.stopped.is_set():
+        if control.stopped.is_set():
             raise TaskStopped("interrupted") from None
         return error.reason
     return ""
 
 
-def _attempts(handle: Handle, stop: stop_base, first: float, most: float) -> Retrying:
+def _attempts(control: TaskControl, stop: stop_base, first: float, most: float) -> Retrying:
     return Retrying(
         retry=retry_if_exception_type(NotReady),
         wait=wait_exponential_jitter(multiplier=first, max=most, jitter=first),
         stop=stop,
-        sleep=sleep_using_event(handle.stopped),
-        before_sleep=_Telling(handle),
+        sleep=sleep_using_event(control.stopped),
+        before_sleep=_Announcing(control),
         reraise=True,
     )
 
 
-def _unless_stopped(handle: Handle, probe: Callable[[], T]) -> Callable[[], T]:
+def _unless_stopped(control: TaskControl, probe: Callable[[], T]) -> Callable[[], T]:
     """The sleep ends early when the execution is interrupted: no further attempt then."""
 
     def attempt() -> T:
-        if handle.stopped.is_set():
+        if control.stopped.is_set():
             raise TaskStopped("interrupted")
         return probe()
 
@@ -103,19 +103,19 @@ def _unless_stopped(handle: Handle, probe: Callable[[], T]) -> Callable[[], T]:
 class _OutOfTime(stop_base):
     """Stop rather than begin a wait that ends after the deadline; by the handle's clock, which tests replace."""
 
-    def __init__(self, handle: Handle, end: float) -> None:
-        self._handle = handle
+    def __init__(self, control: TaskControl, end: float) -> None:
+        self._handle = control
         self._end = end
 
     def __call__(self, retry_state: RetryCallState) -> bool:
         return self._handle.stopped.is_set() or self._handle.clock() + retry_state.upcoming_sleep >= self._end
 
 
-class _Telling:
+class _Announcing:
     """Tells each reason once, however many attempts it takes."""
 
-    def __init__(self, handle: Handle) -> None:
-        self._handle = handle
+    def __init__(self, control: TaskControl) -> None:
+        self._handle = control
         self._told = ""
 
     def __call__(self, retry_state: RetryCallState) -> None:

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from blueprint.core.errors import ExitCode
-from blueprint.core.task import Evidence, Handle, Status, TaskSkipped, TaskStopped
+from blueprint.core.task import Evidence, Status, TaskControl, TaskSkipped, TaskStopped
 from blueprint.execution import outcome as verdict
-from blueprint.execution.outcome import Verdict
+from blueprint.execution.outcome import TaskOutcome
 from blueprint.execution.plan import Order, Plan, longest_chains
 
-TaskFunction = Callable[[Handle], Evidence]
+TaskFunction = Callable[[TaskControl], Evidence]
 
 GRACE_SECONDS = 5.0  # what a task may need after its deadline to end what it began
 _NOTICE_SECONDS = 0.1  # a signal handler sets an event, and that does not wake a thread that waits on a queue
@@ -30,7 +30,7 @@ _WIND_DOWN_SECONDS = 0.5  # after an interruption; the answer to Ctrl-C stays we
 class _Running:
     """A task at work; its thread writes `waiting_for`, the main thread all else."""
 
-    handle: Handle
+    control: TaskControl
     started: float
     seconds: float
     waiting_for: str = ""
@@ -169,7 +169,7 @@ class Execution:
     def _seconds(self, number: int) -> float:
         return self._plan.by_number[number].spec.seconds + self.extra_seconds.get(number, 0.0)
 
-    def _blocked(self, number: int) -> Verdict | None:
+    def _blocked(self, number: int) -> TaskOutcome | None:
         for need in self._plan.by_number[number].spec.needs:
             status = self.statuses.get(need, Status.OK)  # no status: not part of the plan, so it counts as there
             if not status.passed:
@@ -181,7 +181,7 @@ class Execution:
         self._record("task started", task=number, mode=task.mode.value)
         started = self._clock()
         seconds = self._seconds(number)
-        running = _Running(Handle(number, started + seconds, clock=self._clock), started, seconds)
+        running = _Running(TaskControl(number, started + seconds, clock=self._clock), started, seconds)
 
         def tell(text: str) -> None:
             running.waiting_for = text
@@ -189,17 +189,17 @@ class Execution:
 
         def work() -> None:
             try:
-                value = function(running.handle)
+                value = function(running.control)
             except BaseException as error:  # noqa: BLE001 - a SystemExit too: whatever it is, the execution hears of it
                 self._outcomes.put(_Outcome(number, self._clock(), error=error))
             else:
                 self._outcomes.put(_Outcome(number, self._clock(), value=value))
 
-        running.handle.tell = tell
+        running.control.tell = tell
         self._running[number] = running
         threading.Thread(target=work, name=f"task-{number}", daemon=True).start()
 
-    def _ended(self) -> Iterator[tuple[int, Verdict]]:
+    def _ended(self) -> Iterator[tuple[int, TaskOutcome]]:
         """Wait until a task ends, but only for a moment; then also those that have had all their time."""
         if not self._running:
             return
@@ -208,14 +208,14 @@ class Execution:
             yield outcome.number, self._judge(outcome)
         now = self._clock()
         for number, running in list(self._running.items()):
-            if now >= running.handle.deadline + self._grace:
-                running.handle.stopped.set()
+            if now >= running.control.deadline + self._grace:
+                running.control.stopped.set()
                 yield number, verdict.too_long(running.seconds, running.waiting_for)
 
-    def _wound_down(self) -> Iterator[tuple[int, Verdict]]:
+    def _wound_down(self) -> Iterator[tuple[int, TaskOutcome]]:
         """Tell what still runs to stop, give it a moment, and abandon the rest."""
         for running in self._running.values():
-            running.handle.stopped.set()
+            running.control.stopped.set()
         end = self._clock() + _WIND_DOWN_SECONDS
         while self._running:
             outcome = self._next_outcome(max(0.0, end - self._clock()))
@@ -237,18 +237,18 @@ class Execution:
         except queue.Empty:
             return None
 
-    def _judge(self, outcome: _Outcome) -> Verdict:
+    def _judge(self, outcome: _Outcome) -> TaskOutcome:
         running = self._running[outcome.number]
         error = outcome.error
         if error is None:
             return verdict.returned(outcome.value)
-        if running.handle.stopped.is_set() and not isinstance(error, TaskSkipped):
+        if running.control.stopped.is_set() and not isinstance(error, TaskSkipped):
             return verdict.interrupted(running.waiting_for)  # whatever else it says: it was told to stop
-        if isinstance(error, TaskStopped) and outcome.ended >= running.handle.deadline:
+        if isinstance(error, TaskStopped) and outcome.ended >= running.control.deadline:
             return verdict.too_long(running.seconds, running.waiting_for)
         return verdict.raised(error)
 
-    def _finish(self, number: int, judged: Verdict) -> None:
+    def _finish(self, number: int, judged: TaskOutcome) -> None:
         running = self._running.pop(number, None)
         seconds = 0.0 if running is None else self._clock() - running.started
         self.statuses[number] = judged.status

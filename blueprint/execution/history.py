@@ -29,11 +29,11 @@ class TaskRecord:
         mode: `run` or `check first`; empty for a task that was blocked, as it was never started.
         seconds: How long it took, by a clock that nobody sets; None when it never finished.
         summary: One line of evidence.
-        facts: The full evidence.
-        why: If it had to act, what it had found missing; if it was skipped or blocked, the reason.
+        details: The full evidence.
+        reason: If it had to act, what it had found missing; if it was skipped or blocked, the reason.
         what: If it failed, one sentence that says what was expected and what was found.
         where_to_look: If it failed, a file or an address that tells more.
-        what_to_do: If it failed, the next step.
+        hint: If it failed, the next step.
         started_at: UTC, ISO 8601; empty when it was never started.
         finished_at: UTC, ISO 8601; empty when it never finished.
     """
@@ -43,11 +43,11 @@ class TaskRecord:
     mode: str = ""
     seconds: float | None = None
     summary: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    why: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
     what: str = ""
     where_to_look: str = ""
-    what_to_do: str = ""
+    hint: str = ""
     started_at: str = ""
     finished_at: str = ""
 
@@ -166,10 +166,10 @@ def _finished(task: TaskRecord, record: Mapping[str, Any]) -> TaskRecord:
         status=Status(record["status"]),
         seconds=record.get("seconds"),
         summary=record.get("summary", ""),
-        facts=record.get("facts", {}),
-        why=record.get("why", ""),
+        details=record.get("details", record.get("facts", {})),
+        reason=record.get("reason", record.get("why", "")),
         what=record.get("what", ""),
         where_to_look=record.get("where_to_look", ""),
-        what_to_do=record.get("what_to_do", ""),
+        hint=record.get("hint", record.get("what_to_do", "")),
         finished_at=record["at"],
     )

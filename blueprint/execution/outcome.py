@@ -21,89 +21,94 @@ _PASSIVE = {
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TaskOutcome:
     """What is recorded of a task's end.
 
     Attributes:
         status: How it ended.
         summary: One line, whatever the status: the evidence, or the reason.
-        facts: The full evidence, or what was read before it failed.
-        why: If it had to act, what it had found missing.
+        details: The full evidence, or what was read before it failed.
+        reason: If it had to act, what it had found missing.
         where_to_look: If it failed, a file or an address that tells more.
-        what_to_do: If it failed, the next step.
+        hint: If it failed, the next step.
         exit_code: What this end alone would make the program's exit status.
     """
 
     status: Status
     summary: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    why: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
     where_to_look: str = ""
-    what_to_do: str = ""
+    hint: str = ""
     exit_code: ExitCode = ExitCode.PROVEN
 
     def as_record(self) -> dict[str, Any]:
         """The fields of `task finished`, without number and seconds; those of a failure only if it is one."""
-        fields = {"status": self.status.value, "summary": self.summary, "facts": dict(self.facts), "why": self.why}
+        fields = {
+            "status": self.status.value,
+            "summary": self.summary,
+            "details": dict(self.details),
+            "reason": self.reason,
+        }
         if self.status is Status.FAILED:
-            fields |= {"what": self.summary, "where_to_look": self.where_to_look, "what_to_do": self.what_to_do}
+            fields |= {"what": self.summary, "where_to_look": self.where_to_look, "hint": self.hint}
         return fields
 
 
-def returned(value: object) -> Verdict:
+def returned(value: object) -> TaskOutcome:
     """The verdict on a task that returned `value`: passed if it is evidence, else the task itself is wrong."""
     if not isinstance(value, Evidence):
         return _bug(f"It returned {type(value).__name__} instead of evidence.", {})
     status = Status.CHANGED if value.changed else Status.OK
-    return Verdict(status, value.summary, value.facts, value.why)
+    return TaskOutcome(status, value.summary, value.details, value.reason)
 
 
-def raised(error: BaseException) -> Verdict:
+def raised(error: BaseException) -> TaskOutcome:
     """The verdict on a task that raised, while nobody had told it to stop."""
     match error:
         case TaskSkipped():
-            return Verdict(Status.SKIPPED, str(error))
+            return TaskOutcome(Status.SKIPPED, str(error))
         case TaskFailed():
-            return Verdict(
+            return TaskOutcome(
                 Status.FAILED,
                 error.what,
-                error.facts,
+                error.details,
                 where_to_look=error.where_to_look,
-                what_to_do=error.what_to_do,
+                hint=error.hint,
                 exit_code=ExitCode.TASK_FAILED,
             )
         case TaskStopped():
-            return Verdict(Status.FAILED, str(error) or "It gave up.", exit_code=ExitCode.TASK_FAILED)
+            return TaskOutcome(Status.FAILED, str(error) or "It gave up.", exit_code=ExitCode.TASK_FAILED)
         case BlueprintError():
-            return Verdict(Status.FAILED, error.what, what_to_do=error.what_to_do, exit_code=error.exit_code)
+            return TaskOutcome(Status.FAILED, error.what, hint=error.hint, exit_code=error.exit_code)
         case _:
             text = "".join(traceback.format_exception(error))
             return _bug(f"{type(error).__name__}: {error}", {"traceback": text})
 
 
-def too_long(seconds: float, waiting_for: str) -> Verdict:
+def too_long(seconds: float, waiting_for: str) -> TaskOutcome:
     """The verdict on a task that did not end within its deadline; `waiting_for` is the last thing it told."""
     was = f"; it was waiting for: {waiting_for}" if waiting_for else ""
-    return Verdict(Status.FAILED, f"It did not end within {seconds:g} s{was}.", exit_code=ExitCode.TASK_FAILED)
+    return TaskOutcome(Status.FAILED, f"It did not end within {seconds:g} s{was}.", exit_code=ExitCode.TASK_FAILED)
 
 
-def interrupted(waiting_for: str) -> Verdict:
+def interrupted(waiting_for: str) -> TaskOutcome:
     """The verdict on a task that was at work when the execution was interrupted."""
     was = f", while it was waiting for: {waiting_for}" if waiting_for else ""
-    return Verdict(Status.INTERRUPTED, f"interrupted{was}", exit_code=ExitCode.INTERRUPTED)
+    return TaskOutcome(Status.INTERRUPTED, f"interrupted{was}", exit_code=ExitCode.INTERRUPTED)
 
 
-def blocked(need: int, status: Status) -> Verdict:
+def blocked(need: int, status: Status) -> TaskOutcome:
     """The verdict on a task that was not run, because task `need` ended with `status`."""
-    return Verdict(Status.BLOCKED, f"needs task {need}, which {_PASSIVE[status]}", exit_code=ExitCode.TASK_FAILED)
+    return TaskOutcome(Status.BLOCKED, f"needs task {need}, which {_PASSIVE[status]}", exit_code=ExitCode.TASK_FAILED)
 
 
-def _bug(what: str, facts: Mapping[str, Any]) -> Verdict:
-    return Verdict(
+def _bug(what: str, details: Mapping[str, Any]) -> TaskOutcome:
+    return TaskOutcome(
         Status.FAILED,
         what,
-        facts,
-        where_to_look="the journal, where the traceback is kept with this task" if facts else "the task's code",
-        what_to_do="This is a bug in the task; please report it with the traceback.",
+        details,
+        where_to_look="the journal, where the traceback is kept with this task" if details else "the task's code",
+        hint="This is a bug in the task; please report it with the traceback.",
         exit_code=ExitCode.BUG,
     )

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from blueprint.config.settings import Settings, told_apart
+from blueprint.config.settings import Settings, unique_labels
 from blueprint.core import http
 from blueprint.core.http import NotReady
 from blueprint.core.workspace import Workspace
 from blueprint.platform import specs
 from blueprint.processes import listening
 from blueprint.processes.manager import ServiceManager
-from blueprint.processes.ownership import Mark
+from blueprint.processes.ownership import OwnershipTag
 
 DEPLOYMENT = "deployment"
 _SECONDS = 2.0
@@ -40,7 +40,7 @@ def look(settings: Settings, workspace: Workspace) -> list[Check]:
         "UI": seen.ui,
     }
     each = settings.each()
-    for name, one in zip(told_apart(each), each, strict=True):
+    for name, one in zip(unique_labels(each), each, strict=True):
         checks[f"{DEPLOYMENT} {name}" if len(each) > 1 else DEPLOYMENT] = functools.partial(seen.deployment, one)
     with ThreadPoolExecutor(min(len(checks), _MOST_AT_ONCE)) as pool:
         return list(pool.map(_check, checks, checks.values()))
@@ -84,7 +84,7 @@ class _Platform:
         record = self.services.record(specs.SERVER)
         self._get(f"{self.settings.api_url}/ready")
         if record is not None:
-            listening.check_listener(service, Mark(self.workspace.identity(), specs.SERVER), record.identity)
+            listening.require_listener(service, OwnershipTag(self.workspace.identity(), specs.SERVER), record.identity)
         version = self._get(f"{self.settings.api_url}/admin/version").json()
         return f"ready at {self.settings.server_url}, version {version}, pid {pid}"
 

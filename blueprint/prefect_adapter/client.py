@@ -84,13 +84,13 @@ def asking(what: str, question: Callable[[], T], *, refusals: tuple[int, ...] = 
         raise TaskFailed(
             f"The server refused to {what}: HTTP {status}: {error.response.text[:300]}",
             where_to_look="logs/server.log",
-            what_to_do="Run again; if it stays, look at the server's log.",
+            hint="Run again; if it stays, look at the server's log.",
         ) from error
     except (httpx.HTTPError, OSError) as error:
         raise TaskFailed(
             f"The server did not answer when asked to {what}: {type(error).__name__} {error}".rstrip(),
             where_to_look="logs/server.log",
-            what_to_do="Run `python run_blueprint.py verify`, then `python run_blueprint.py --resume`.",
+            hint="Run `python run_blueprint.py verify`, then `python run_blueprint.py --resume`.",
         ) from error
 
 

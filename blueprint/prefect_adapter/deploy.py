@@ -56,5 +56,5 @@ def deploy(settings: Settings, root: Path, *, scheduled: bool = True) -> str:
         raise TaskFailed(
             f"The server refused the deployment {target.flow_name}/{target.name}: {error}",
             where_to_look="logs/server.log",
-            what_to_do="Correct what it says in [tool.blueprint] or in the flow, then run again.",
+            hint="Correct what it says in [tool.blueprint] or in the flow, then run again.",
         ) from error

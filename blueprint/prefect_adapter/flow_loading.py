@@ -88,15 +88,13 @@ def _told_of(entrypoint: str, full: str, file: Path | None, folder: Path) -> Ite
 
     advice = "Correct the flow's file or the entrypoint in [tool.blueprint], then run again."
     if file is not None and not file.is_file():
-        raise TaskFailed(f"The flow's file {file} does not exist.", what_to_do=advice)
+        raise TaskFailed(f"The flow's file {file} does not exist.", hint=advice)
     _prefer(folder)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     except MissingFlowError as error:
-        raise TaskFailed(
-            f"{entrypoint} is not a flow: {error}".strip(), where_to_look=full, what_to_do=advice
-        ) from None
+        raise TaskFailed(f"{entrypoint} is not a flow: {error}".strip(), where_to_look=full, hint=advice) from None
     except ScriptError as error:
         raise _unloadable(entrypoint, full, error.user_exc, advice) from error
     except (Exception, SystemExit) as error:
@@ -116,7 +114,7 @@ def _unloadable(entrypoint: str, full: str, cause: BaseException, advice: str) -
             "Name the flow through its package, as package.module.flow_function, in [tool.blueprint], with `source` "
             "as the folder that the package lies in. Then run again."
         )
-    return TaskFailed(what, where_to_look=full, what_to_do=advice)
+    return TaskFailed(what, where_to_look=full, hint=advice)
 
 
 def _prefer(folder: Path) -> None:

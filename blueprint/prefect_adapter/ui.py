@@ -85,5 +85,5 @@ def _reading(settings: Settings) -> Iterator[httpx.Client]:
         raise TaskFailed(
             f"The UI's page or its data cannot be read: {type(error).__name__} {error}.",
             where_to_look=f"{settings.server_url}/ and logs/server.log",
-            what_to_do="Run `python run_blueprint.py verify`.",
+            hint="Run `python run_blueprint.py verify`.",
         ) from error

@@ -7,11 +7,11 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from blueprint.core.errors import EnvironmentRefused
-from blueprint.core.task import Handle, TaskFailed
+from blueprint.core.task import TaskControl, TaskFailed
 from blueprint.processes.identity import ProcessIdentity, identity_of, send
 from blueprint.processes.launching import reap
-from blueprint.processes.ownership import Mark, kin
-from blueprint.processes.table import Seen
+from blueprint.processes.ownership import OwnershipTag, owned_processes
+from blueprint.processes.table import Process
 
 _KILL_SECONDS = 5.0  # a killed process is gone at once, unless the kernel holds it (a dead network disk)
 _STRAY_GRACE_SECONDS = 3.0
@@ -27,28 +27,32 @@ class Ended:
         killed: Those that had to be killed.
     """
 
-    seen: tuple[Seen, ...]
-    killed: tuple[Seen, ...]
+    seen: tuple[Process, ...]
+    killed: tuple[Process, ...]
 
     def __add__(self, other: Ended) -> Ended:
         return Ended(self.seen + other.seen, self.killed + other.killed)
 
 
-def end_family(mark: Mark, leader: ProcessIdentity | None, handle: Handle, grace: float) -> Ended:
+def end_family(mark: OwnershipTag, leader: ProcessIdentity | None, control: TaskControl, grace: float) -> Ended:
     """End a service: the session of its leader first, so that it can end its children in order, then what is left.
 
     Whoever is proven ours at the start stays so, also when the leader, that proved it, is gone.
     The rest of it raises what `end` raises.
     """
-    proven = {identity_of(seen) for seen in kin(mark, {leader} if leader else ())}
+    proven = {identity_of(seen) for seen in owned_processes(mark, {leader} if leader else ())}
     if leader is None or leader not in proven:
-        return end(lambda told: kin(mark, proven | told), handle, grace)
-    session = end(lambda told: [seen for seen in kin(mark, proven | told) if seen.session == leader.pid], handle, grace)
+        return end(lambda told: owned_processes(mark, proven | told), control, grace)
+    session = end(
+        lambda told: [seen for seen in owned_processes(mark, proven | told) if seen.session == leader.pid],
+        control,
+        grace,
+    )
     proven |= {identity_of(seen) for seen in session.seen}
-    return session + end(lambda told: kin(mark, proven | told), handle, min(grace, _STRAY_GRACE_SECONDS))
+    return session + end(lambda told: owned_processes(mark, proven | told), control, min(grace, _STRAY_GRACE_SECONDS))
 
 
-def end(find: Callable[[Set[ProcessIdentity]], list[Seen]], handle: Handle, grace: float) -> Ended:
+def end(find: Callable[[Set[ProcessIdentity]], list[Process]], control: TaskControl, grace: float) -> Ended:
     """End what `find` gives, and go on until it gives nothing: new children are found on the way.
 
     Each process gets SIGTERM once (and SIGCONT if it is stopped, else it would never see it); what is left after
@@ -56,7 +60,7 @@ def end(find: Callable[[Set[ProcessIdentity]], list[Seen]], handle: Handle, grac
 
     Args:
         find: Gives the processes, proven ours and running, as they are at that moment; gets those that it gave before.
-        handle: Gives the deadline and the wish to stop.
+        control: Gives the deadline and the wish to stop.
         grace: Seconds between SIGTERM and SIGKILL.
 
     Raises:
@@ -64,16 +68,16 @@ def end(find: Callable[[Set[ProcessIdentity]], list[Seen]], handle: Handle, grac
         EnvironmentRefused: One belongs to another user.
         TaskStopped: Interrupted, or the deadline passed.
     """
-    told: dict[ProcessIdentity, Seen] = {}
-    killed: dict[ProcessIdentity, Seen] = {}
-    patience = handle.clock() + min(grace, handle.remaining() / 2)
+    told: dict[ProcessIdentity, Process] = {}
+    killed: dict[ProcessIdentity, Process] = {}
+    patience = control.clock() + min(grace, control.remaining() / 2)
     pause = _FIRST_PAUSE
     while True:
         reap()
         left = {identity_of(seen): seen for seen in find(told.keys())}
         if not left:
             return Ended(tuple(told.values()), tuple(killed.values()))
-        now = handle.clock()
+        now = control.clock()
         if now >= patience + _KILL_SECONDS:
             names = ", ".join(map(str, left.values()))
             raise TaskFailed(f"Killed, and still there after {_KILL_SECONDS:.0f} s: {names}.")
@@ -86,12 +90,12 @@ def end(find: Callable[[Set[ProcessIdentity]], list[Seen]], handle: Handle, grac
                 if seen.frozen:
                     _send(identity, seen, signal.SIGCONT)
             told.setdefault(identity, seen)
-        handle.waiting("the end of " + ", ".join(map(str, left.values())))
-        handle.pause(pause)
+        control.waiting("the end of " + ", ".join(map(str, left.values())))
+        control.pause(pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
-def _send(identity: ProcessIdentity, seen: Seen, number: signal.Signals) -> bool:
+def _send(identity: ProcessIdentity, seen: Process, number: signal.Signals) -> bool:
     try:
         return send(identity, number)
     except PermissionError as error:

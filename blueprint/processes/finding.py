@@ -7,10 +7,10 @@ from pathlib import Path
 
 from blueprint.processes import records
 from blueprint.processes.identity import ProcessIdentity, boot_id, find_again, identity_of
-from blueprint.processes.ownership import Mark, fingerprint_of, kin, mark_of
+from blueprint.processes.ownership import OwnershipTag, fingerprint_of, owned_processes, tag_of
 from blueprint.processes.records import RecordDamaged, ServiceRecord
 from blueprint.processes.spec import Service
-from blueprint.processes.table import Seen, command_line, look
+from blueprint.processes.table import Process, command_line, look
 
 RUNNING, STOPPED, FROZEN = "running", "stopped", "frozen"
 NOT_RUNNING = "it was not running"
@@ -28,7 +28,7 @@ class Found:
     """
 
     record: ServiceRecord | None
-    leader: Seen | None
+    leader: Process | None
     why_not: str
     state: str
 
@@ -38,7 +38,7 @@ class Found:
         return self.record.identity if self.record else None
 
 
-def find(folder: Path, mark: Mark) -> Found:
+def find(folder: Path, mark: OwnershipTag) -> Found:
     """Where the service stands by its record; nothing else is looked for, so that it takes a millisecond."""
     try:
         record = records.read(folder, mark.service)
@@ -59,18 +59,18 @@ def find(folder: Path, mark: Mark) -> Found:
         return _not_ours(record, f"pid {pid} belongs to another process now")
     if not seen.running:
         return Found(record, None, f"its process (pid {pid}) was dead", STOPPED)
-    if mark_of(pid) not in (None, mark):
+    if tag_of(pid) not in (None, mark):
         return _not_ours(None, f"pid {pid} carries the mark of another workspace or service")
     return Found(record, seen, "", FROZEN if seen.frozen else RUNNING)
 
 
-def find_without_record(service: Service, mark: Mark, fingerprint: str) -> ProcessIdentity | None:
+def find_without_record(service: Service, mark: OwnershipTag, fingerprint: str) -> ProcessIdentity | None:
     """The service's main process, if it runs as `service` says and only its record is missing.
 
     That is what a kill between start and record leaves, or a record that a crash tore. The main process is the oldest
     with the mark; it made its session and runs the service's command, which tells it from a child that was left over.
     """
-    family = kin(mark)
+    family = owned_processes(mark)
     if not family or family[0].session != family[0].pid:
         return None
     pid = family[0].pid

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from blueprint.processes.table import Seen, look
+from blueprint.processes.table import Process, look
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _FIRST_PID = 2  # 1 is init, and 0 and below mean "a whole group" to kill(2): a damaged record must never name those
@@ -61,7 +61,7 @@ def boot_id() -> str:
         return ""
 
 
-def identity_of(seen: Seen) -> ProcessIdentity:
+def identity_of(seen: Process) -> ProcessIdentity:
     """Who this process is."""
     return ProcessIdentity(seen.pid, boot_id(), seen.start_ticks, seen.create_time)
 
@@ -72,7 +72,7 @@ def identify(pid: int) -> ProcessIdentity | None:
     return None if seen is None else identity_of(seen)
 
 
-def find_again(identity: ProcessIdentity) -> Seen | None:
+def find_again(identity: ProcessIdentity) -> Process | None:
     """The very process as it is now, be it a zombie; None if it is gone, whoever has its number."""
     seen = look(identity.pid)
     return seen if seen is not None and identity_of(seen) == identity else None

@@ -16,7 +16,7 @@ from pathlib import Path
 from blueprint.core.files import PRIVATE_FILE, private_folder, refused
 from blueprint.core.task import TaskFailed
 from blueprint.processes.identity import ProcessIdentity, identify, is_same
-from blueprint.processes.ownership import Mark
+from blueprint.processes.ownership import OwnershipTag
 from blueprint.processes.spec import Service
 
 _PRIVATE_UMASK = 0o077
@@ -64,7 +64,7 @@ class Launched:
         return telling_line(self.log, self.log_start)
 
 
-def launch(service: Service, mark: Mark, fingerprint: str) -> Launched:
+def launch(service: Service, mark: OwnershipTag, fingerprint: str) -> Launched:
     """Start the service's process: own session, no input, output appended to its log, files private to the user.
 
     No file of ours stays open in it, the execution's lock least of all.

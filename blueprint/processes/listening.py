@@ -5,12 +5,12 @@ from __future__ import annotations
 from blueprint.core.errors import EnvironmentRefused
 from blueprint.core.http import NotReady
 from blueprint.processes.identity import ProcessIdentity, is_same
-from blueprint.processes.ownership import Mark, kin
+from blueprint.processes.ownership import OwnershipTag, owned_processes
 from blueprint.processes.ports import Listener, listeners
 from blueprint.processes.spec import Service
 
 
-def check_listener(service: Service, mark: Mark, leader: ProcessIdentity) -> None:
+def require_listener(service: Service, mark: OwnershipTag, leader: ProcessIdentity) -> None:
     """See that the service's port, if it has one, is held by a process of the service.
 
     Raises:
@@ -26,11 +26,11 @@ def check_listener(service: Service, mark: Mark, leader: ProcessIdentity) -> Non
         raise port_held(service, found[0])
 
 
-def is_of(mark: Mark, leader: ProcessIdentity, listener: Listener) -> bool:
+def is_of(mark: OwnershipTag, leader: ProcessIdentity, listener: Listener) -> bool:
     """Whether a process of the service, led by `leader`, has this listener open."""
     if leader.pid in listener.pids and is_same(leader):
         return True
-    return any(seen.pid in listener.pids for seen in kin(mark, {leader}))
+    return any(seen.pid in listener.pids for seen in owned_processes(mark, {leader}))
 
 
 def port_held(service: Service, found: Listener | None) -> EnvironmentRefused:

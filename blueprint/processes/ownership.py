@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from blueprint.processes.identity import ProcessIdentity, identity_of
-from blueprint.processes.table import Seen, everyone, variable
+from blueprint.processes.table import Process, everyone, variable
 
 SERVICE_VARIABLE = "_BLUEPRINT_SERVICE"
 FINGERPRINT_VARIABLE = "_BLUEPRINT_SERVICE_FINGERPRINT"
@@ -21,7 +21,7 @@ SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")  # it becomes a file's name, a
 
 
 @dataclass(frozen=True)
-class Mark:
+class OwnershipTag:
     """Whose process it is.
 
     Attributes:
@@ -37,13 +37,13 @@ class Mark:
         return {SERVICE_VARIABLE: f"{self.workspace}:{self.service}", FINGERPRINT_VARIABLE: fingerprint}
 
 
-def mark_of(pid: int) -> Mark | None:
+def tag_of(pid: int) -> OwnershipTag | None:
     """The mark that this process carries; None if it has none or its environment is not to be seen."""
     text = variable(pid, SERVICE_VARIABLE)
     if text is None:
         return None
     workspace, _, service = text.rpartition(":")
-    return Mark(workspace, service) if SERVICE_NAME.fullmatch(service) else None
+    return OwnershipTag(workspace, service) if SERVICE_NAME.fullmatch(service) else None
 
 
 def fingerprint_of(pid: int) -> str | None:
@@ -51,17 +51,17 @@ def fingerprint_of(pid: int) -> str | None:
     return variable(pid, FINGERPRINT_VARIABLE)
 
 
-def marked(workspace: str) -> dict[str, list[Seen]]:
+def tagged_processes(workspace: str) -> dict[str, list[Process]]:
     """What runs with this workspace's mark, by service."""
-    found: dict[str, list[Seen]] = {}
+    found: dict[str, list[Process]] = {}
     for seen in everyone():
-        mark = mark_of(seen.pid) if seen.running else None
+        mark = tag_of(seen.pid) if seen.running else None
         if mark is not None and mark.workspace == workspace and seen.pid != os.getpid():
             found.setdefault(mark.service, []).append(seen)
     return found
 
 
-def kin(mark: Mark, proven: Collection[ProcessIdentity] = ()) -> list[Seen]:
+def owned_processes(mark: OwnershipTag, proven: Collection[ProcessIdentity] = ()) -> list[Process]:
     """All running processes that are proven to be of this service, the oldest first.
 
     Proof is: it carries the mark; or it is in a session that a process of the service made (nobody can join a
@@ -73,7 +73,7 @@ def kin(mark: Mark, proven: Collection[ProcessIdentity] = ()) -> list[Seen]:
             overwrite their environment).
     """
     table = {seen.pid: seen for seen in everyone() if seen.pid != os.getpid()}
-    marks = {pid: mark_of(pid) for pid in table}
+    marks = {pid: tag_of(pid) for pid in table}
     ours = {pid for pid, found in marks.items() if found == mark}
     ours |= {one.pid for one in proven if one.pid in table and identity_of(table[one.pid]) == one}
     ours -= {pid for pid in ours if marks[pid] not in (None, mark)}
@@ -85,5 +85,5 @@ def kin(mark: Mark, proven: Collection[ProcessIdentity] = ()) -> list[Seen]:
     return sorted((table[pid] for pid in ours if table[pid].running), key=_age)
 
 
-def _age(seen: Seen) -> tuple[float, int]:
+def _age(seen: Process) -> tuple[float, int]:
     return (seen.start_ticks if seen.start_ticks is not None else seen.create_time or 0.0, seen.pid)

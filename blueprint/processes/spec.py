@@ -60,15 +60,15 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Started:
+class ServiceChange:
     """A service that is up.
 
     Attributes:
         identity: Its process.
         changed: Whether it had to be started (else it was found running and healthy).
-        why: If so, what had been found.
+        reason: If so, what had been found.
     """
 
     identity: ProcessIdentity
     changed: bool
-    why: str
+    reason: str

@@ -16,7 +16,7 @@ _STATES = {"zombie": "Z", "dead": "X", "stopped": "T", "tracing-stop": "t"}  # p
 
 
 @dataclass(frozen=True)
-class Seen:
+class Process:
     """A process at the moment it was looked at.
 
     Attributes:
@@ -51,14 +51,14 @@ class Seen:
         return f"{self.name} (pid {self.pid})"
 
 
-def look(pid: int) -> Seen | None:
+def look(pid: int) -> Process | None:
     """The process with this number as it is now, or None if there is none (or it may not be seen)."""
     if pid <= 0:
         return None
     return _look_in_proc(pid) if _HAS_PROC else _look_with_psutil(pid)
 
 
-def everyone() -> Iterator[Seen]:
+def everyone() -> Iterator[Process]:
     """Each process that this user may see."""
     if _HAS_PROC:
         pids = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal()]  # noqa: PTH208  # hundreds, no Paths
@@ -103,7 +103,7 @@ def command_line(pid: int) -> tuple[str, ...]:
     return tuple(os.fsdecode(part) for part in raw.removesuffix(b"\0").split(b"\0")) if raw else ()
 
 
-def _look_in_proc(pid: int) -> Seen | None:
+def _look_in_proc(pid: int) -> Process | None:
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
@@ -112,7 +112,7 @@ def _look_in_proc(pid: int) -> Seen | None:
     fields = after.split()
     if len(fields) < 20:
         return None
-    return Seen(
+    return Process(
         pid=pid,
         state=fields[0].decode(),
         parent=int(fields[1]),
@@ -122,14 +122,14 @@ def _look_in_proc(pid: int) -> Seen | None:
     )
 
 
-def _look_with_psutil(pid: int) -> Seen | None:
+def _look_with_psutil(pid: int) -> Process | None:
     import psutil
 
     try:
         process = psutil.Process(pid)
         with process.oneshot():
             status = process.status()
-            return Seen(
+            return Process(
                 pid=pid,
                 state=_STATES.get(status, "S"),
                 parent=process.ppid(),

@@ -129,9 +129,9 @@ def _private(path: str, flags: int) -> int:
 def _result(record: Mapping[str, Any], spec: TaskSpec, tasks: int) -> list[str]:
     lead = f"[{spec.number:02}/{tasks}] {record['status']:<11} {record.get('seconds') or 0:5.1f} s  {spec.title}"
     lines = [f"{lead}: {record['summary']}"]
-    if record.get("why") and record["status"] == "changed":
-        lines.append(f"{'':28}because: {record['why']}")
-    for key, name in (("where_to_look", "look at"), ("what_to_do", "to do")):
+    if record.get("reason") and record["status"] == "changed":
+        lines.append(f"{'':28}because: {record['reason']}")
+    for key, name in (("where_to_look", "look at"), ("hint", "to do")):
         if record.get(key):
             lines.append(f"{'':28}{name}: {record[key]}")
     return lines

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from blueprint.config import redaction
-from blueprint.config.settings import Settings, told_apart
+from blueprint.config.settings import Settings, unique_labels
 from blueprint.core.task import TaskFailed, TaskSkipped
 from blueprint.core.workspace import Workspace
 from blueprint.prefect_adapter import deployments, flow_runs
@@ -54,7 +54,7 @@ class Context:
         every = self.settings.each()
         if len(every) == 1:
             return [dataclasses.replace(self, settings=every[0])]
-        pairs = zip(every, told_apart(every), strict=True)
+        pairs = zip(every, unique_labels(every), strict=True)
         return [dataclasses.replace(self, settings=one, label=label, every=every) for one, label in pairs]
 
     @property
@@ -87,7 +87,7 @@ class Context:
             raise TaskFailed(
                 f"The server has no deployment {name!r}.",
                 where_to_look=f"{self.settings.server_url}/deployments",
-                what_to_do="Run `python run_blueprint.py --resume-from 15` to deploy it again.",
+                hint="Run `python run_blueprint.py --resume-from 15` to deploy it again.",
             )
         return found
 
@@ -142,13 +142,13 @@ class Context:
                 raise ValueError("it returned False")
             if found is None or found is True:
                 return {}
-            facts = json.loads(json.dumps(found, default=str))  # the journal holds JSON
-            return facts if isinstance(facts, dict) else {"check": facts}
+            details = json.loads(json.dumps(found, default=str))  # the journal holds JSON
+            return details if isinstance(details, dict) else {"check": details}
         except Exception as error:  # the user's own check may raise anything, and each of it means: not proven
             raise TaskFailed(
                 f"The check {self.settings.check} refused the run {run.name}: {error or type(error).__name__}",
                 where_to_look=f"{self.settings.server_url}/runs/flow-run/{run.id}",
-                what_to_do="See the run's logs there, then run `python run_blueprint.py --resume`.",
+                hint="See the run's logs there, then run `python run_blueprint.py --resume`.",
             ) from error
 
     def _check(self, name: str) -> Callable[[str, dict[str, Any]], Any]:
@@ -162,7 +162,7 @@ class Context:
             raise TaskFailed(
                 f"The check {name} cannot be loaded: {type(error).__name__}: {error}.",
                 where_to_look="pyproject.toml [tool.blueprint] check",
-                what_to_do=f"Name a function as module:function that can be imported from {folder}.",
+                hint=f"Name a function as module:function that can be imported from {folder}.",
             ) from error
         return cast("Callable[[str, dict[str, Any]], Any]", found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blueprint.core.http import NotReady
-from blueprint.core.task import Handle, TaskFailed
+from blueprint.core.task import TaskControl, TaskFailed
 from blueprint.core.waiting import wait_until
 from blueprint.platform import specs
 from blueprint.prefect_adapter import deploy as deploying
@@ -26,7 +26,7 @@ def own_deployment(ctx: Context, target: DesiredDeployment) -> Deployment | None
         raise TaskFailed(
             f"There is a deployment {target.flow_name}/{target.name} that Blueprint did not make.",
             where_to_look=f"{ctx.settings.server_url}/deployments/deployment/{found.id}",
-            what_to_do="Choose another name with `deployment` in [tool.blueprint], or delete that one, and run again.",
+            hint="Choose another name with `deployment` in [tool.blueprint], or delete that one, and run again.",
         )
     return found
 
@@ -39,7 +39,7 @@ def see_that_no_other_has_its_name(ctx: Context, target: DesiredDeployment) -> N
         raise TaskFailed(
             f"{' and '.join(same)} would both be the deployment {target.flow_name}/{target.name}.",
             where_to_look="pyproject.toml [tool.blueprint] deployments",
-            what_to_do="Give each another `deployment` there, or their flows other names, and run again.",
+            hint="Give each another `deployment` there, or their flows other names, and run again.",
         )
 
 
@@ -62,22 +62,22 @@ def _differences(target: DesiredDeployment, found: Deployment | None) -> list[st
     return ["it was not registered"] if found is None else target.differences(found)
 
 
-def serve(ctx: Context, handle: Handle, before: list[tuple[DesiredDeployment, Deployment | None]]) -> str:
+def serve(ctx: Context, control: TaskControl, before: list[tuple[DesiredDeployment, Deployment | None]]) -> str:
     """Have one process serve all deployments; gives why it had to be started, if it had."""
-    ctx.services.stop(specs.WORKER, handle)
-    started = ctx.services.ensure(specs.runner(ctx.settings, ctx.workspace), handle)
+    ctx.services.stop(specs.WORKER, control)
+    started = ctx.services.ensure(specs.runner(ctx.settings, ctx.workspace), control)
     if started.changed:
         lost = orphans.crash_those_before_the_worker(ctx, specs.RUNNER)
-        return because(started.why or "it was not served", lost)
+        return because(started.reason or "it was not served", lost)
     different = [(target.name, "; ".join(_differences(target, found))) for target, found in before]
     reasons = [text if len(before) == 1 else f"{name}: {text}" for name, text in different if text]
     if reasons:  # the process lives but what it registered is gone or other: only a new start registers again
-        ctx.services.stop(specs.RUNNER, handle)
-        ctx.services.ensure(specs.runner(ctx.settings, ctx.workspace), handle)
+        ctx.services.stop(specs.RUNNER, control)
+        ctx.services.ensure(specs.runner(ctx.settings, ctx.workspace), control)
     return "; ".join(reasons)
 
 
-def wait_as_wanted(ctx: Context, target: DesiredDeployment, handle: Handle) -> Deployment:
+def wait_as_wanted(ctx: Context, target: DesiredDeployment, control: TaskControl) -> Deployment:
     """The deployment as the server has it, once it is as wanted.
 
     Raises:
@@ -92,11 +92,11 @@ def wait_as_wanted(ctx: Context, target: DesiredDeployment, handle: Handle) -> D
         return found
 
     if ctx.settings.serves:  # the serving process registers it by itself, soon after its start
-        return wait_until(handle, there)
+        return wait_until(control, there)
     try:
         return there()
     except NotReady as error:
-        raise TaskFailed(f"The deployment was made, but {error}.", what_to_do=RESTORE_DEPLOYMENT) from None
+        raise TaskFailed(f"The deployment was made, but {error}.", hint=RESTORE_DEPLOYMENT) from None
 
 
 def because(reason: str, crashed: list[str]) -> str:

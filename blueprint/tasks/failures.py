@@ -6,9 +6,9 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from blueprint.config.redaction import hidden
+from blueprint.config.redaction import redact
 from blueprint.config.settings import RetryPolicy
-from blueprint.core.task import Evidence, Handle, TaskFailed, TaskSkipped
+from blueprint.core.task import Evidence, TaskControl, TaskFailed, TaskSkipped
 from blueprint.prefect_adapter import flow_runs
 from blueprint.prefect_adapter.client import Refused
 from blueprint.prefect_adapter.models import Run, Transition
@@ -22,7 +22,7 @@ RETRIED, FAILING, REFUSED = "28-retried", "28-failing", "28-refused"
 _EARLY = 0.25
 
 
-def document(ctx: Context, handle: Handle) -> Evidence:
+def document(ctx: Context, control: TaskControl) -> Evidence:
     """Run the configured cases side by side, prove each, and write the document.
 
     Raises:
@@ -34,24 +34,24 @@ def document(ctx: Context, handle: Handle) -> Evidence:
     if retried is None and acceptance.failing is None and not acceptance.refused:
         raise TaskSkipped("no acceptance case `retried`, `failing` or `refused` is configured")
     made_failing = (
-        _trigger(ctx, handle, FAILING, acceptance.failing, lost=()) if acceptance.failing is not None else None
+        _trigger(ctx, control, FAILING, acceptance.failing, lost=()) if acceptance.failing is not None else None
     )
-    made_retried = _trigger(ctx, handle, RETRIED, retried, lost=("FAILED",)) if retried is not None else None
+    made_retried = _trigger(ctx, control, RETRIED, retried, lost=("FAILED",)) if retried is not None else None
     cases = [_refused(ctx, parameters) for parameters in acceptance.refused]
-    facts: dict[str, Any] = {"refused": [case.outcome for case in cases]}
+    details: dict[str, Any] = {"refused": [case.outcome for case in cases]}
     if made_failing is not None:
-        case, facts["failing"] = _failing(ctx, wait_for_end(ctx, made_failing.run, handle))
+        case, details["failing"] = _failing(ctx, wait_for_end(ctx, made_failing.run, control))
         cases.insert(0, case)
     if made_retried is not None:
-        case, facts["retried"] = _retried(ctx, wait_for_end(ctx, made_retried.run, handle), handle)
+        case, details["retried"] = _retried(ctx, wait_for_end(ctx, made_retried.run, control), control)
         cases.insert(0, case)
-    facts["document"] = ctx.document(hidden(render(cases, of=ctx.label), ctx.secrets()), ctx.key)
-    created = [made.why for made in (made_retried, made_failing) if made is not None and made.created]
+    details["document"] = ctx.document(redact(render(cases, of=ctx.label), ctx.secrets()), ctx.key)
+    created = [made.reason for made in (made_retried, made_failing) if made is not None and made.created]
     return Evidence(
-        f"{'; '.join(case.short for case in cases)}; written to {facts['document']}",
-        facts,
+        f"{'; '.join(case.short for case in cases)}; written to {details['document']}",
+        details,
         changed=bool(created),
-        why="; ".join(dict.fromkeys(created)),
+        reason="; ".join(dict.fromkeys(created)),
     )
 
 
@@ -64,12 +64,12 @@ def _source_can_fail(ctx: Context) -> bool:
 
 
 def _trigger(
-    ctx: Context, handle: Handle, case: str, parameters: Mapping[str, Any], *, lost: tuple[str, ...]
+    ctx: Context, control: TaskControl, case: str, parameters: Mapping[str, Any], *, lost: tuple[str, ...]
 ) -> Triggered:
     places = {"{source_url}": ctx.settings.source_url or "", "{key}": secrets.token_hex(8)}
     filled = {name: _fill(value, places) for name, value in parameters.items()}
     try:
-        return trigger(ctx, handle, case, filled, lost=lost)
+        return trigger(ctx, control, case, filled, lost=lost)
     except Refused as error:
         raise TaskFailed(
             f"The server refused the case {case}, whose run was to start: {error}",
@@ -114,7 +114,7 @@ def _require_policy(run: Run, policy: RetryPolicy | None, exactly: bool) -> list
         raise TaskFailed(
             f"Flow run {run.name} was retried {len(waits)} times, expected {expected if exactly else 'at least once'}.",
             where_to_look="the retry policy of the flow's tasks",
-            what_to_do="Set retries and retry_delay_seconds there, or acceptance.failing_policy in [tool.blueprint].",
+            hint="Set retries and retry_delay_seconds there, or acceptance.failing_policy in [tool.blueprint].",
         )
     for index in waits:
         waited = history[index].name == "AwaitingRetry" and index + 1 < len(history)
@@ -132,15 +132,15 @@ def _moments(history: list[Transition], run: Run) -> list[Moment]:
     return sorted(flow + [Moment(state.at, f"task run {state.name}", state.message) for state in history])
 
 
-def _retried(ctx: Context, run: Run, handle: Handle) -> tuple[Case, dict[str, Any]]:
-    facts = prove_completed(ctx, run, handle)
+def _retried(ctx: Context, run: Run, control: TaskControl) -> tuple[Case, dict[str, Any]]:
+    details = prove_completed(ctx, run, control)
     history = _require_policy(run, ctx.settings.acceptance.failing_policy, exactly=False)
     times = len(_waits(history))
-    outcome = f"retried {times} times, then Completed; {effect_summary(facts)}"
+    outcome = f"retried {times} times, then Completed; {effect_summary(details)}"
     case = Case(
         "A source that fails for a while", dict(run.parameters), outcome, f"(a) {outcome}", _moments(history, run)
     )
-    return case, facts | {"retries": times}
+    return case, details | {"retries": times}
 
 
 def _failing(ctx: Context, run: Run) -> tuple[Case, dict[str, Any]]:
@@ -148,7 +148,7 @@ def _failing(ctx: Context, run: Run) -> tuple[Case, dict[str, Any]]:
         raise TaskFailed(
             f"Flow run {run.name} was meant to fail, and ended {run.state}.",
             where_to_look=f"{ctx.settings.server_url}/runs/flow-run/{run.id}",
-            what_to_do="Run `python run_blueprint.py --resume`."
+            hint="Run `python run_blueprint.py --resume`."
             if run.type == "CRASHED"
             else "Give parameters that must fail as acceptance.failing in [tool.blueprint].",
         )
@@ -184,7 +184,7 @@ def _refused(ctx: Context, parameters: Mapping[str, Any]) -> Case:
             f"The server accepted {dict(parameters)}, which must be refused, and made the flow run {made.name} "
             "(it has been deleted).",
             where_to_look=ctx.settings.entrypoint,
-            what_to_do="Declare the bound on the flow's own parameter, as in Annotated[int, Field(ge=1)].",
+            hint="Declare the bound on the flow's own parameter, as in Annotated[int, Field(ge=1)].",
         )
     if flow_runs.runs(tags=[tag]):
         raise TaskFailed(f"The server refused {dict(parameters)}, but made a flow run all the same.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime, timedelta
 
-from blueprint.core.task import Evidence, Handle, TaskFailed
+from blueprint.core.task import Evidence, TaskControl, TaskFailed
 from blueprint.platform import specs
 from blueprint.prefect_adapter import flow_runs
 from blueprint.tasks import failures
@@ -18,45 +18,45 @@ _LATE_AFTER = timedelta(seconds=60)
 _SECONDS = 5.0  # what was there before is there at once; longer waits are for the tasks that prove it first
 
 
-def verify_platform(ctx: Context, handle: Handle) -> Evidence:
+def verify_platform(ctx: Context, control: TaskControl) -> Evidence:
     """Task 30, once: the server, the worker or serving process, the UI, the logs, the monitoring points."""
     server = prove_server(ctx)
     if ctx.settings.serves:
         worker = {"serving": ctx.services.state(specs.RUNNER)}
     else:
-        verify_pool(ctx, handle)
-        worker = await_worker(ctx, handle, WORKER_SECONDS)
+        verify_pool(ctx, control)
+        worker = await_worker(ctx, control, WORKER_SECONDS)
     if worker.get("serving", "running") != "running":
         raise TaskFailed(f"The serving process is {worker['serving']}.", where_to_look="logs/worker.log")
-    monitoring = verify_monitoring(ctx, handle)
-    page = read_ui(ctx, handle)
-    check_log_files(ctx, handle)
+    monitoring = verify_monitoring(ctx, control)
+    page = read_ui(ctx, control)
+    check_log_files(ctx, control)
     return Evidence(
         f"server, {'serving process' if ctx.settings.serves else 'worker'}, UI and monitoring points are well; "
         f"look next at {ctx.settings.server_url}",
-        {"server": server, "worker": worker, "monitoring": dict(monitoring.facts), "page": dict(page.facts)},
+        {"server": server, "worker": worker, "monitoring": dict(monitoring.details), "page": dict(page.details)},
     )
 
 
-def verify_all(ctx: Context, handle: Handle) -> Evidence:
+def verify_all(ctx: Context, control: TaskControl) -> Evidence:
     """Task 30: everything above read once more; nothing late, stuck or failed but what task 28 meant to fail."""
-    soon = dataclasses.replace(handle, deadline=min(handle.deadline, handle.clock() + _SECONDS))
+    soon = dataclasses.replace(control, deadline=min(control.deadline, control.clock() + _SECONDS))
     deployed = prove_deployment(ctx)
-    completed = verify_runs(ctx, handle)
-    facts = {
+    completed = verify_runs(ctx, control)
+    details = {
         "deployment": deployed.id,
-        "runs": dict(completed.facts),
-        "listed": check_listing(ctx, soon).facts["listed"],
-        "logs": dict(check_logs(ctx, soon).facts),
+        "runs": dict(completed.details),
+        "listed": check_listing(ctx, soon).details["listed"],
+        "logs": dict(check_logs(ctx, soon).details),
     }
     troubles = _troubles(ctx, deployed.id)
     if troubles:
         raise TaskFailed(
             f"Not everything is well: {'; '.join(troubles)}.",
             where_to_look=f"{ctx.settings.server_url}/runs",
-            what_to_do="Look at these runs in the UI and at logs/worker.log.",
+            hint="Look at these runs in the UI and at logs/worker.log.",
         )
-    return Evidence(f"deployment, its {len(completed.facts)} runs and their logs are well", facts)
+    return Evidence(f"deployment, its {len(completed.details)} runs and their logs are well", details)
 
 
 def _troubles(ctx: Context, deployment_id: str) -> list[str]:

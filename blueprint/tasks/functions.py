@@ -7,9 +7,9 @@ import functools
 import math
 from collections.abc import Callable
 
-from blueprint.config.redaction import hidden
+from blueprint.config.redaction import redact
 from blueprint.config.settings import Settings
-from blueprint.core.task import Evidence, Handle, TaskFailed, TaskSkipped
+from blueprint.core.task import Evidence, TaskControl, TaskFailed, TaskSkipped
 from blueprint.prefect_adapter.client import import_prefect
 from blueprint.tasks import final, phase1_setup, phase2_deployment, phase3_monitoring, prefect_home
 from blueprint.tasks.context import Context
@@ -17,7 +17,7 @@ from blueprint.tasks.per_deployment import in_turn, side_by_side
 
 __all__ = ["FUNCTIONS", "Context", "extra_seconds"]
 
-_Function = Callable[[Context, Handle], Evidence]
+_Function = Callable[[Context, TaskControl], Evidence]
 _FURTHER_SECONDS = 20.0  # what another deployment may take beside the others, with its processes on the same machine
 _RUNS_AT_ONCE = 5  # of a deployment: those of tasks 21, 23, 24 and the two of task 28
 _WITHOUT_PREFECT = {5, 6, 8}  # which prove it from outside, and need not wait until it is imported here
@@ -28,24 +28,24 @@ def _discreet(function: _Function) -> _Function:
     """The task, with no secret in anything that it returns, raises or tells."""
 
     @functools.wraps(function)
-    def task(ctx: Context, handle: Handle) -> Evidence:
+    def task(ctx: Context, control: TaskControl) -> Evidence:
         def tell(text: str) -> None:
-            handle.tell(hidden(text, ctx.secrets()))
+            control.tell(redact(text, ctx.secrets()))
 
         try:
-            found = function(ctx, dataclasses.replace(handle, tell=tell))
+            found = function(ctx, dataclasses.replace(control, tell=tell))
         except TaskFailed as error:
             secrets = ctx.secrets()
-            texts = {key: hidden(getattr(error, key), secrets) for key in ("where_to_look", "what_to_do", "facts")}
-            raise TaskFailed(hidden(error.what, secrets), **texts) from error
+            texts = {key: redact(getattr(error, key), secrets) for key in ("where_to_look", "hint", "details")}
+            raise TaskFailed(redact(error.what, secrets), **texts) from error
         except TaskSkipped as error:
-            raise TaskSkipped(hidden(str(error), ctx.secrets())) from None
+            raise TaskSkipped(redact(str(error), ctx.secrets())) from None
         secrets = ctx.secrets()
         return dataclasses.replace(
             found,
-            summary=hidden(found.summary, secrets),
-            facts=hidden(found.facts, secrets),
-            why=hidden(found.why, secrets),
+            summary=redact(found.summary, secrets),
+            details=redact(found.details, secrets),
+            reason=redact(found.reason, secrets),
         )
 
     return task
@@ -55,9 +55,9 @@ def _with_prefect(function: _Function) -> _Function:
     """The task, once Prefect is imported."""
 
     @functools.wraps(function)
-    def task(ctx: Context, handle: Handle) -> Evidence:
+    def task(ctx: Context, control: TaskControl) -> Evidence:
         import_prefect()
-        return function(ctx, handle)
+        return function(ctx, control)
 
     return task
 

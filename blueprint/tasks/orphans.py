@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from blueprint.core.task import Handle
+from blueprint.core.task import TaskControl
 from blueprint.platform import specs
 from blueprint.prefect_adapter import deployments, flow_runs, pools
 from blueprint.prefect_adapter.models import Run
-from blueprint.processes.ownership import marked
+from blueprint.processes.ownership import tagged_processes
 from blueprint.processes.table import command_line, variable
 from blueprint.tasks.context import Context
 
@@ -32,7 +32,7 @@ _LOOK_SECONDS = 2.0  # a look goes through all processes of the machine
 
 def have_processes(ctx: Context, runs: Iterable[Run]) -> set[str]:
     """The ids of those of the flow runs that have, or may have, a running process of ours."""
-    ours = [seen.pid for family in marked(ctx.services.workspace).values() for seen in family]
+    ours = [seen.pid for family in tagged_processes(ctx.services.workspace).values() for seen in family]
     if any(_SERVED_PROCESS in part for pid in ours for part in command_line(pid)):
         return {run.id for run in runs}
     return {run_id for pid in ours if (run_id := variable(pid, _RUN_VARIABLE))}
@@ -54,19 +54,19 @@ def crash_those_before_the_worker(ctx: Context, name: str = specs.WORKER) -> lis
     return _crash(run for run in _without_process(ctx, at_work) if flow_runs.transitions(run.id)[-1].at < started)
 
 
-def crash_if_lost(ctx: Context, run: Run, handle: Handle) -> bool:
+def crash_if_lost(ctx: Context, run: Run, control: TaskControl) -> bool:
     """Mark a run that has no process for longer than a worker takes to start it or to report its end.
 
     Returns:
         Whether it was marked. At once False when the run is not at work, or has its process.
     """
-    watch = Watch(ctx, handle)
+    watch = Watch(ctx, control)
     while not watch.sees_lost(run):
         now = flow_runs.run(run.id)
         if now is None or watch.missing_since is None:
             return False
-        handle.waiting(f"the process of flow run {run.name}, which is {now.state}")
-        handle.pause(_LOOK_SECONDS)
+        control.waiting(f"the process of flow run {run.name}, which is {now.state}")
+        control.pause(_LOOK_SECONDS)
         run = now
     _crash([run])
     return True
@@ -81,13 +81,13 @@ class Watch:
     """
 
     ctx: Context
-    handle: Handle
+    control: TaskControl
     missing_since: float | None = None
     _next_look: float = 0.0
 
     def sees_lost(self, run: Run) -> bool:
         """Whether the run, as just read from the server, is at work without a process, and has been for a while."""
-        now = self.handle.clock()
+        now = self.control.clock()
         if run.type not in AT_WORK:
             self.missing_since = None
         elif now >= self._next_look:

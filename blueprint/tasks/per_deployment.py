@@ -13,11 +13,11 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 
 from blueprint.core.errors import BlueprintError
-from blueprint.core.task import Evidence, Handle, TaskFailed, TaskSkipped, TaskStopped
+from blueprint.core.task import Evidence, TaskControl, TaskFailed, TaskSkipped, TaskStopped
 from blueprint.execution import outcome
 from blueprint.tasks.context import Context
 
-Function = Callable[[Context, Handle], Evidence]
+Function = Callable[[Context, TaskControl], Evidence]
 _Ends = Mapping[str, Evidence | BaseException]
 
 _NOTICE_SECONDS = 0.1
@@ -40,73 +40,73 @@ def side_by_side(function: Function, *, first: Function | None = None) -> Functi
 
 
 def _over_each(
-    function: Function, first: Function | None, called: Callable[[Function, list[Context], Handle], _Ends]
+    function: Function, first: Function | None, called: Callable[[Function, list[Context], TaskControl], _Ends]
 ) -> Function:
-    def task(ctx: Context, handle: Handle) -> Evidence:
-        of_all = first(ctx, handle) if first else Evidence("")
+    def task(ctx: Context, control: TaskControl) -> Evidence:
+        of_all = first(ctx, control) if first else Evidence("")
         each = ctx.each()
         if len(each) == 1:
-            own = function(each[0], handle)
-            return _joined(of_all, own, own.facts)
-        ends = called(function, each, handle)
-        if handle.stopped.is_set():
+            own = function(each[0], control)
+            return _joined(of_all, own, own.details)
+        ends = called(function, each, control)
+        if control.stopped.is_set():
             raise TaskStopped("interrupted")
-        facts = {name: _judged(end).as_record() for name, end in ends.items()}
-        return _joined(of_all, _all_of(ends, facts), {"deployments": facts})
+        details = {name: _judged(end).as_record() for name, end in ends.items()}
+        return _joined(of_all, _all_of(ends, details), {"deployments": details})
 
     return task
 
 
-def _joined(of_all: Evidence, own: Evidence, facts: Mapping[str, object]) -> Evidence:
+def _joined(of_all: Evidence, own: Evidence, details: Mapping[str, object]) -> Evidence:
     return Evidence(
         "; ".join(filter(None, (of_all.summary, own.summary))),
-        {**of_all.facts, **facts},
+        {**of_all.details, **details},
         of_all.changed or own.changed,
-        "; ".join(filter(None, (of_all.why, own.why))),
+        "; ".join(filter(None, (of_all.reason, own.reason))),
     )
 
 
-def _one_by_one(function: Function, each: list[Context], handle: Handle) -> _Ends:
-    return {one.label: _end(function, one, handle) for one in each if not handle.stopped.is_set()}
+def _one_by_one(function: Function, each: list[Context], control: TaskControl) -> _Ends:
+    return {one.label: _end(function, one, control) for one in each if not control.stopped.is_set()}
 
 
-def _at_once(function: Function, each: list[Context], handle: Handle) -> _Ends:
+def _at_once(function: Function, each: list[Context], control: TaskControl) -> _Ends:
     """Each in a thread of its own; one that hangs is abandoned, and does not take the others' results with it."""
     ended: queue.SimpleQueue[tuple[str, Evidence | BaseException]] = queue.SimpleQueue()
 
     def work(one: Context) -> None:
-        ended.put((one.label, _end(function, one, handle)))
+        ended.put((one.label, _end(function, one, control)))
 
     for one in each:
         name = f"{threading.current_thread().name}-{one.key}"
         threading.Thread(target=work, args=(one,), name=name, daemon=True).start()
     ends: dict[str, Evidence | BaseException] = {}
-    while len(ends) < len(each) and not handle.stopped.is_set():
+    while len(ends) < len(each) and not control.stopped.is_set():
         try:
             label, end = ended.get(timeout=_NOTICE_SECONDS)
         except queue.Empty:
-            if handle.clock() >= handle.deadline + _GRACE_SECONDS:
+            if control.clock() >= control.deadline + _GRACE_SECONDS:
                 break
         else:
             ends[label] = end
     return {one.label: ends.get(one.label, TaskFailed("It did not end in time.")) for one in each}
 
 
-def _end(function: Function, one: Context, handle: Handle) -> Evidence | BaseException:
+def _end(function: Function, one: Context, control: TaskControl) -> Evidence | BaseException:
     def tell(text: str) -> None:
-        handle.tell(f"{one.label}: {text}")
+        control.tell(f"{one.label}: {text}")
 
     try:
-        return function(one, dataclasses.replace(handle, tell=tell))
+        return function(one, dataclasses.replace(control, tell=tell))
     except BaseException as error:  # noqa: BLE001  whatever it is, the task hears of it, as the executor does
         return error
 
 
-def _judged(end: Evidence | BaseException) -> outcome.Verdict:
+def _judged(end: Evidence | BaseException) -> outcome.TaskOutcome:
     return outcome.raised(end) if isinstance(end, BaseException) else outcome.returned(end)
 
 
-def _all_of(ends: _Ends, facts: Mapping[str, object]) -> Evidence:
+def _all_of(ends: _Ends, details: Mapping[str, object]) -> Evidence:
     """What all of them showed.
 
     Raises:
@@ -118,16 +118,16 @@ def _all_of(ends: _Ends, facts: Mapping[str, object]) -> Evidence:
     skipped = {name: str(error) for name, error in errors.items() if isinstance(error, TaskSkipped)}
     failed = {name: error for name, error in errors.items() if name not in skipped}
     if failed:
-        raise _failure(failed, [name for name in ends if name not in errors], facts)
+        raise _failure(failed, [name for name in ends if name not in errors], details)
     if len(skipped) == len(ends):
         raise TaskSkipped(_once(skipped))
     shown = {name: end for name, end in ends.items() if isinstance(end, Evidence)}
     told = {name: shown[name].summary if name in shown else f"skipped, {skipped[name]}" for name in ends}
-    why = _once({name: one.why for name, one in shown.items() if one.why})
-    return Evidence(_listed(told), changed=any(one.changed for one in shown.values()), why=why)
+    reason = _once({name: one.reason for name, one in shown.items() if one.reason})
+    return Evidence(_listed(told), changed=any(one.changed for one in shown.values()), reason=reason)
 
 
-def _failure(failed: Mapping[str, BaseException], passed: list[str], facts: Mapping[str, object]) -> Exception:
+def _failure(failed: Mapping[str, BaseException], passed: list[str], details: Mapping[str, object]) -> Exception:
     for name, error in failed.items():
         if not isinstance(error, TaskFailed | TaskStopped | BlueprintError):
             bug = RuntimeError(f"{name}: {type(error).__name__}: {error}")
@@ -135,15 +135,15 @@ def _failure(failed: Mapping[str, BaseException], passed: list[str], facts: Mapp
             return bug
     judged = {name: outcome.raised(error) for name, error in failed.items()}
     what = _listed({name: one.summary for name, one in judged.items()})
-    what_to_do = " ".join(_different(one.what_to_do for one in judged.values()))
+    hint = " ".join(_different(one.hint for one in judged.values()))
     for error in failed.values():
         if isinstance(error, BlueprintError):
-            return type(error)(what, what_to_do)
+            return type(error)(what, hint)
     return TaskFailed(
         f"{what} Passed: {', '.join(passed)}." if passed else what,
         where_to_look="; ".join(_different(one.where_to_look for one in judged.values())),
-        what_to_do=what_to_do,
-        facts={"deployments": facts},
+        hint=hint,
+        details={"deployments": details},
     )
 
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from blueprint.config import schedule
 from blueprint.core.http import NotReady
-from blueprint.core.task import Evidence, Handle, TaskFailed
+from blueprint.core.task import Evidence, TaskControl, TaskFailed
 from blueprint.core.waiting import wait_until
 from blueprint.platform import specs
 from blueprint.prefect_adapter import pools, ui
@@ -41,23 +41,23 @@ from blueprint.tasks.proofs import (
 from blueprint.tasks.schedules import around_clock_change, require_active, upcoming
 
 
-def create_pool(ctx: Context, handle: Handle) -> Evidence:
+def create_pool(ctx: Context, control: TaskControl) -> Evidence:
     """Task 11: the work pool exists with type process."""
     ctx.skip_without_pool()
     settings = ctx.settings
     found = pools.pool(settings.pool)
-    why = ""
+    reason = ""
     if found is None:
         pools.create_process_pool(settings.pool, settings.pool_concurrency_limit)
-        why = "it did not exist"
+        reason = "it did not exist"
     elif found.paused or found.concurrency_limit != settings.pool_concurrency_limit:
-        why = f"it was paused={found.paused}, concurrency limit={found.concurrency_limit}"
+        reason = f"it was paused={found.paused}, concurrency limit={found.concurrency_limit}"
         pools.update_pool(settings.pool, paused=False, concurrency_limit=settings.pool_concurrency_limit)
     found = require_process_pool(ctx)
-    return Evidence(f"{found.name} exists with type process", pool_facts(found), changed=bool(why), why=why)
+    return Evidence(f"{found.name} exists with type process", pool_facts(found), changed=bool(reason), reason=reason)
 
 
-def verify_pool(ctx: Context, handle: Handle) -> Evidence:
+def verify_pool(ctx: Context, control: TaskControl) -> Evidence:
     """Task 12: the pool read back: type, not paused, concurrency limit as configured."""
     ctx.skip_without_pool()
     found = require_process_pool(ctx)
@@ -67,29 +67,29 @@ def verify_pool(ctx: Context, handle: Handle) -> Evidence:
             f"The work pool is paused={found.paused} with concurrency limit {found.concurrency_limit}, "
             f"expected paused=False and {limit}.",
             where_to_look=f"{ctx.settings.server_url}/work-pools",
-            what_to_do=RESTORE_POOL,
+            hint=RESTORE_POOL,
         )
     return Evidence(f"type process, not paused, concurrency limit {limit or 'none'}", pool_facts(found))
 
 
-def start_worker(ctx: Context, handle: Handle) -> Evidence:
+def start_worker(ctx: Context, control: TaskControl) -> Evidence:
     """Task 13: our worker is online in the pool and its health endpoint answers."""
     ctx.skip_without_pool()
-    ctx.services.stop(specs.RUNNER, handle)  # a flow served by it as well would run twice
-    started = ctx.services.ensure(specs.worker(ctx.settings, ctx.workspace), handle)
+    ctx.services.stop(specs.RUNNER, control)  # a flow served by it as well would run twice
+    started = ctx.services.ensure(specs.worker(ctx.settings, ctx.workspace), control)
 
-    facts = await_worker(ctx, handle)
+    details = await_worker(ctx, control)
     lost = orphans.crash_those_before_the_worker(ctx)
-    facts["marked_crashed"] = lost
+    details["marked_crashed"] = lost
     return Evidence(
-        f"{facts['name']} is online in {ctx.settings.pool}, pid {facts['pid']}, health answers",
-        facts,
+        f"{details['name']} is online in {ctx.settings.pool}, pid {details['pid']}, health answers",
+        details,
         changed=started.changed or bool(lost),
-        why=because(started.why, lost),
+        reason=because(started.reason, lost),
     )
 
 
-def verify_definition(ctx: Context, handle: Handle) -> Evidence:
+def verify_definition(ctx: Context, control: TaskControl) -> Evidence:
     """Task 14: the Python definition: entrypoint resolves, schedule fires, default parameters fit, the name is free."""
     settings = ctx.settings
     target = desired_deployment(settings, ctx.workspace.root)
@@ -98,11 +98,11 @@ def verify_definition(ctx: Context, handle: Handle) -> Evidence:
         raise TaskFailed(
             f"The default parameters do not fit the flow: {'; '.join(problems)}.",
             where_to_look="pyproject.toml [tool.blueprint] parameters",
-            what_to_do="Correct them and run again.",
+            hint="Correct them and run again.",
         )
     own_deployment(ctx, target)
     see_that_no_other_has_its_name(ctx, target)
-    facts: dict[str, Any] = {
+    details: dict[str, Any] = {
         "deployment": f"{target.flow_name}/{target.name}",
         "entrypoint": target.entrypoint,
         "version": target.version,
@@ -113,35 +113,35 @@ def verify_definition(ctx: Context, handle: Handle) -> Evidence:
     if settings.cron:
         times = schedule.fire_times(settings.cron, settings.timezone, datetime.now(UTC), 3)
         local = [time.astimezone(ZoneInfo(settings.timezone)).isoformat() for time in times]
-        facts["next_fire_times"] = local
+        details["next_fire_times"] = local
         when = f"next at {local[0]} ({settings.timezone})"
     elif settings.has_schedule:
         when = f"scheduled by {settings.rrule or f'an interval of {settings.interval:g} s'}"
-    return Evidence(f"{target.flow_name}/{target.name} version {target.version}; {when}; parameters fit", facts)
+    return Evidence(f"{target.flow_name}/{target.name} version {target.version}; {when}; parameters fit", details)
 
 
-def serve_flows(ctx: Context, handle: Handle) -> Evidence:
+def serve_flows(ctx: Context, control: TaskControl) -> Evidence:
     """Task 15 in `serve` mode, once: one process serves all deployments, and has registered what is wanted."""
     if not ctx.settings.serves:
         return Evidence("")
     targets = [desired_deployment(one.settings, ctx.workspace.root) for one in ctx.each()]
     before = [(target, own_deployment(ctx, target)) for target in targets]
-    why = serve(ctx, handle, before)
-    return Evidence("", changed=bool(why), why=why)
+    reason = serve(ctx, control, before)
+    return Evidence("", changed=bool(reason), reason=reason)
 
 
-def deploy_flow(ctx: Context, handle: Handle) -> Evidence:
+def deploy_flow(ctx: Context, control: TaskControl) -> Evidence:
     """Task 15: deployed with flow.deploy or served with flow.serve; deploying again keeps the same id."""
     target = desired_deployment(ctx.settings, ctx.workspace.root)
-    why = "" if ctx.settings.serves else deploy(ctx, target)
-    found = wait_as_wanted(ctx, target, handle)
+    reason = "" if ctx.settings.serves else deploy(ctx, target)
+    found = wait_as_wanted(ctx, target, control)
     how = "served" if ctx.settings.serves else "deployed"
     return Evidence(
-        f"{target.flow_name}/{target.name} {how}, id {found.id}", {"id": found.id}, changed=bool(why), why=why
+        f"{target.flow_name}/{target.name} {how}, id {found.id}", {"id": found.id}, changed=bool(reason), reason=reason
     )
 
 
-def verify_registration(ctx: Context, handle: Handle) -> Evidence:
+def verify_registration(ctx: Context, control: TaskControl) -> Evidence:
     """Task 16: the deployment read back by name: entrypoint, pool, parameters, schema, version."""
     found = prove_deployment(ctx)
     return Evidence(
@@ -151,14 +151,14 @@ def verify_registration(ctx: Context, handle: Handle) -> Evidence:
     )
 
 
-def read_ui(ctx: Context, handle: Handle) -> Evidence:
+def read_ui(ctx: Context, control: TaskControl) -> Evidence:
     """Task 17, once: the UI page is served and is told this server's API address."""
     page = ui.page(ctx.settings)
     if page.api_url != ctx.settings.api_url:
         raise TaskFailed(
             f"The UI is told to call {page.api_url}, not {ctx.settings.api_url}.",
             where_to_look=f"{ctx.settings.server_url}/ui-settings",
-            what_to_do="Run `python run_blueprint.py stop`, then `--resume-from 8`.",
+            hint="Run `python run_blueprint.py stop`, then `--resume-from 8`.",
         )
     return Evidence(
         f"{page.url} is served and calls {page.api_url}",
@@ -166,7 +166,7 @@ def read_ui(ctx: Context, handle: Handle) -> Evidence:
     )
 
 
-def check_listing(ctx: Context, handle: Handle) -> Evidence:
+def check_listing(ctx: Context, control: TaskControl) -> Evidence:
     """Task 17: the query that the UI's page makes lists the deployment."""
     found = ctx.require_deployment()
     listed = ui.listed(ctx.settings, specs.authorization(ctx.settings), found.name)
@@ -174,31 +174,31 @@ def check_listing(ctx: Context, handle: Handle) -> Evidence:
         raise TaskFailed(
             f"The query of the UI's deployments page does not list {found.name}.",
             where_to_look=f"{ctx.settings.server_url}/deployments",
-            what_to_do=RESTORE_DEPLOYMENT,
+            hint=RESTORE_DEPLOYMENT,
         )
     return Evidence(f"lists {found.name}", {"listed": sorted(listed)})
 
 
-def verify_schedule(ctx: Context, handle: Handle) -> Evidence:
+def verify_schedule(ctx: Context, control: TaskControl) -> Evidence:
     """Task 18: the server's copy of the schedule, and its runs on both sides of the next clock change."""
     found, definition = require_active(ctx)
-    facts: dict[str, Any] = {"schedule": dict(definition)}
-    coming = wait_until(handle, lambda: upcoming(ctx, found.id))
-    facts["upcoming"] = coming[:3]
+    details: dict[str, Any] = {"schedule": dict(definition)}
+    coming = wait_until(control, lambda: upcoming(ctx, found.id))
+    details["upcoming"] = coming[:3]
     summary = f"active, {definition.get('cron') or definition.get('rrule') or definition.get('interval')}"
     if ctx.settings.cron:
         change = schedule.next_clock_change(ctx.settings.timezone, datetime.now(UTC))
         if change is not None:
-            facts["clock_change"] = change.isoformat()
-            facts["around_clock_change"] = around_clock_change(ctx, found.id, change)
-            days = [time[:16] for time in facts["around_clock_change"]]
+            details["clock_change"] = change.isoformat()
+            details["around_clock_change"] = around_clock_change(ctx, found.id, change)
+            days = [time[:16] for time in details["around_clock_change"]]
             summary += f", same local time before and after the clock change: {days[0]} … {days[-1]}"
         else:
             summary += ", the zone's clocks are not set within 400 days"
-    return Evidence(f"{summary} {ctx.settings.timezone}", facts)
+    return Evidence(f"{summary} {ctx.settings.timezone}", details)
 
 
-def verify_polling(ctx: Context, handle: Handle) -> Evidence:
+def verify_polling(ctx: Context, control: TaskControl) -> Evidence:
     """Task 19: the worker's last heartbeat moves between two reads."""
     ctx.skip_without_pool()
     first = read_worker(ctx).last_heartbeat
@@ -209,12 +209,12 @@ def verify_polling(ctx: Context, handle: Handle) -> Evidence:
             raise NotReady(f"the worker's last heartbeat stays at {first}")
         return now
 
-    second = wait_until(handle, moved, first=0.25, most=1.0)
-    facts = {"first": first.isoformat() if first else None, "second": second.isoformat()}
-    return Evidence(f"last heartbeat moved from {facts['first']} to {facts['second']}", facts)
+    second = wait_until(control, moved, first=0.25, most=1.0)
+    details = {"first": first.isoformat() if first else None, "second": second.isoformat()}
+    return Evidence(f"last heartbeat moved from {details['first']} to {details['second']}", details)
 
 
-def verify_platform_ready(ctx: Context, handle: Handle) -> Evidence:
+def verify_platform_ready(ctx: Context, control: TaskControl) -> Evidence:
     """Task 20, once: server, pool and worker ready, or the serving process alive, all read afresh."""
     prove_server(ctx)
     if ctx.settings.serves:
@@ -222,7 +222,7 @@ def verify_platform_ready(ctx: Context, handle: Handle) -> Evidence:
         if state != "running":
             raise TaskFailed(f"The serving process is {state}.", where_to_look="logs/worker.log")
         return Evidence("serving process alive")
-    worker = await_worker(ctx, handle, WORKER_SECONDS)
+    worker = await_worker(ctx, control, WORKER_SECONDS)
 
     def ready() -> Pool:
         found = require_process_pool(ctx)
@@ -230,13 +230,13 @@ def verify_platform_ready(ctx: Context, handle: Handle) -> Evidence:
             raise NotReady("the work pool is NOT_READY: no worker has polled it yet")
         return found
 
-    pool = wait_until(handle, ready)
+    pool = wait_until(control, ready)
     if pool.status != "READY":
-        raise TaskFailed(f"The work pool is {pool.status}, not READY.", what_to_do=RESTORE_WORKER)
+        raise TaskFailed(f"The work pool is {pool.status}, not READY.", hint=RESTORE_WORKER)
     return Evidence("work pool READY, worker ONLINE", {"pool": pool_facts(pool), "worker": worker})
 
 
-def verify_deployment_ready(ctx: Context, handle: Handle) -> Evidence:
+def verify_deployment_ready(ctx: Context, control: TaskControl) -> Evidence:
     """Task 20: the deployment ready, read afresh."""
 
     def ready() -> Deployment:
@@ -245,5 +245,5 @@ def verify_deployment_ready(ctx: Context, handle: Handle) -> Evidence:
             raise NotReady(f"the deployment is {found.status}: no worker has polled for it yet")
         return found
 
-    found = wait_until(handle, ready)
+    found = wait_until(control, ready)
     return Evidence("deployment READY", {"deployment": found.id})

@@ -10,7 +10,7 @@ from typing import Any
 
 from blueprint.core import http
 from blueprint.core.http import NotReady
-from blueprint.core.task import Evidence, Handle, TaskFailed, TaskSkipped
+from blueprint.core.task import Evidence, TaskControl, TaskFailed, TaskSkipped
 from blueprint.core.waiting import wait_until
 from blueprint.platform import specs
 from blueprint.prefect_adapter import flow_runs
@@ -31,9 +31,9 @@ from blueprint.tasks.triggering import (
 )
 
 
-def trigger_default(ctx: Context, handle: Handle) -> Evidence:
+def trigger_default(ctx: Context, control: TaskControl) -> Evidence:
     """Task 21: a run is created by the deployment with its default parameters."""
-    made = _trigger(ctx, handle, 21, None)
+    made = _trigger(ctx, control, 21, None)
     deployed = ctx.require_deployment()
     run = require_run(made.run.id)
     if run.deployment_id != deployed.id or dict(run.parameters) != dict(deployed.parameters):
@@ -46,18 +46,18 @@ def trigger_default(ctx: Context, handle: Handle) -> Evidence:
         f"run {run.name} with {dict(run.parameters)}",
         {"flow_run_id": run.id, "name": run.name, "parameters": dict(run.parameters)},
         changed=made.created,
-        why=made.why,
+        reason=made.reason,
     )
 
 
-def _trigger(ctx: Context, handle: Handle, case: int, parameters: Mapping[str, Any] | None) -> Triggered:
+def _trigger(ctx: Context, control: TaskControl, case: int, parameters: Mapping[str, Any] | None) -> Triggered:
     try:
-        return trigger(ctx, handle, case, parameters)
+        return trigger(ctx, control, case, parameters)
     except Refused as error:
         raise TaskFailed(
             f"The server refused the run's parameters: {error}",
             where_to_look="pyproject.toml [tool.blueprint]",
-            what_to_do="Correct the parameters there, then run `python run_blueprint.py --resume`.",
+            hint="Correct the parameters there, then run `python run_blueprint.py --resume`.",
         ) from error
 
 
@@ -65,10 +65,10 @@ def _page(ctx: Context, run: Run) -> str:
     return f"{ctx.settings.server_url}/runs/flow-run/{run.id}"
 
 
-def verify_completed(ctx: Context, handle: Handle) -> Evidence:
+def verify_completed(ctx: Context, control: TaskControl) -> Evidence:
     """Task 22: states in order Scheduled → Pending → Running → Completed, its task runs, its effect."""
-    run = wait_for_end(ctx, _latest(ctx, 21), handle)
-    facts = prove_completed(ctx, run, handle)
+    run = wait_for_end(ctx, _latest(ctx, 21), control)
+    details = prove_completed(ctx, run, control)
     states = flow_runs.transitions(run.id)
     if not in_order(states):
         raise TaskFailed(
@@ -77,7 +77,7 @@ def verify_completed(ctx: Context, handle: Handle) -> Evidence:
             where_to_look=_page(ctx, run),
         )
     seen = " → ".join(dict.fromkeys(state.name for state in states))
-    return Evidence(f"{seen}; {task_runs_summary(facts)}; {effect_summary(facts)}", facts)
+    return Evidence(f"{seen}; {task_runs_summary(details)}; {effect_summary(details)}", details)
 
 
 def _latest(ctx: Context, case: int) -> Run:
@@ -86,37 +86,37 @@ def _latest(ctx: Context, case: int) -> Run:
         raise TaskFailed(
             f"The server knows no flow run of task {case} of this execution.",
             where_to_look=f"{ctx.settings.server_url}/runs",
-            what_to_do=f"Run `python run_blueprint.py --resume-from {case}`.",
+            hint=f"Run `python run_blueprint.py --resume-from {case}`.",
         )
     completed = [run for run in found if run.type == "COMPLETED"]
     return (completed or found)[-1]
 
 
-def trigger_overrides(ctx: Context, handle: Handle) -> Evidence:
+def trigger_overrides(ctx: Context, control: TaskControl) -> Evidence:
     """Task 23: a run with parameter overrides completes, and its effect is there."""
     if ctx.settings.acceptance.overrides is None:
         raise TaskSkipped("no acceptance case `overrides` is configured")
-    return _run_case(ctx, handle, 23, ctx.settings.acceptance.overrides)
+    return _run_case(ctx, control, 23, ctx.settings.acceptance.overrides)
 
 
-def trigger_json(ctx: Context, handle: Handle) -> Evidence:
+def trigger_json(ctx: Context, control: TaskControl) -> Evidence:
     """Task 24: a run with parameters given as JSON text completes, and its effect is where they say."""
     if ctx.settings.acceptance.json_parameters is None:
         raise TaskSkipped("no acceptance case `json_parameters` is configured")
     text = json.dumps(ctx.settings.acceptance.json_parameters)
-    return _run_case(ctx, handle, 24, json.loads(text))
+    return _run_case(ctx, control, 24, json.loads(text))
 
 
-def _run_case(ctx: Context, handle: Handle, case: int, parameters: Mapping[str, Any]) -> Evidence:
-    made = _trigger(ctx, handle, case, parameters)
-    run = wait_for_end(ctx, made.run, handle)
-    facts = prove_completed(ctx, run, handle)
+def _run_case(ctx: Context, control: TaskControl, case: int, parameters: Mapping[str, Any]) -> Evidence:
+    made = _trigger(ctx, control, case, parameters)
+    run = wait_for_end(ctx, made.run, control)
+    details = prove_completed(ctx, run, control)
     _require_parameters(ctx, run, parameters)
     return Evidence(
-        f"run {run.name} with {dict(parameters)}: Completed, {effect_summary(facts)}",
-        facts,
+        f"run {run.name} with {dict(parameters)}: Completed, {effect_summary(details)}",
+        details,
         changed=made.created,
-        why=made.why,
+        reason=made.reason,
     )
 
 
@@ -129,18 +129,18 @@ def _require_parameters(ctx: Context, run: Run, parameters: Mapping[str, Any]) -
         )
 
 
-def verify_runs(ctx: Context, handle: Handle) -> Evidence:
+def verify_runs(ctx: Context, control: TaskControl) -> Evidence:
     """Task 25: every run of this execution by its id, with its own parameters and its own effect."""
-    facts = {}
+    details = {}
     for case, parameters in _cases(ctx).items():
         run = require_run(_latest(ctx, case).id)
         _require_parameters(ctx, run, parameters)
-        facts[str(case)] = prove_completed(ctx, run, handle)
-    ids = {one["flow_run_id"] for one in facts.values()}
-    if len(ids) != len(facts):
-        raise TaskFailed("Two cases of this execution share one flow run.", facts=facts)
-    told = ", ".join(f"task {case}: {effect_summary(one)}" for case, one in facts.items())
-    return Evidence(f"{len(facts)} runs, each its own; {told}", facts)
+        details[str(case)] = prove_completed(ctx, run, control)
+    ids = {one["flow_run_id"] for one in details.values()}
+    if len(ids) != len(details):
+        raise TaskFailed("Two cases of this execution share one flow run.", details=details)
+    told = ", ".join(f"task {case}: {effect_summary(one)}" for case, one in details.items())
+    return Evidence(f"{len(details)} runs, each its own; {told}", details)
 
 
 def _cases(ctx: Context) -> dict[int, Mapping[str, Any]]:
@@ -149,7 +149,7 @@ def _cases(ctx: Context) -> dict[int, Mapping[str, Any]]:
     return {case: parameters for case, parameters in cases.items() if parameters is not None}
 
 
-def check_log_files(ctx: Context, handle: Handle) -> Evidence:
+def check_log_files(ctx: Context, control: TaskControl) -> Evidence:
     """Task 26, once: server and worker logs are there."""
     logs = ctx.workspace.logs
     for name in ("server.log", "worker.log"):
@@ -158,12 +158,12 @@ def check_log_files(ctx: Context, handle: Handle) -> Evidence:
     return Evidence("server.log and worker.log are there")
 
 
-def check_logs(ctx: Context, handle: Handle) -> Evidence:
+def check_logs(ctx: Context, control: TaskControl) -> Evidence:
     """Task 26: the API holds the lines that each run wrote to the worker's output."""
     log = ctx.workspace.logs / "worker.log"
     runs = [_latest(ctx, case) for case in _cases(ctx)]
     tasks = run_logs.own_task_names(runs, flow_runs.runs(tags=[ctx.execution_mark]))
-    facts = {}
+    details = {}
     for run in runs:
         written = run_logs.written(log, run.name, tasks[run.id])
         if not written:
@@ -179,12 +179,12 @@ def check_logs(ctx: Context, handle: Handle) -> Evidence:
                 raise NotReady(f"the API lacks {len(lost)} of {len(written)} lines of {run.name}, such as {lost[0]!r}")
             return len(messages)
 
-        facts[run.name] = {"flow_run_id": run.id, "written": len(written), "held": wait_until(handle, held)}
-    told = ", ".join(f"{name} {one['held']}" for name, one in facts.items())
-    return Evidence(f"the API holds every line the runs wrote: {told}", facts)
+        details[run.name] = {"flow_run_id": run.id, "written": len(written), "held": wait_until(control, held)}
+    told = ", ".join(f"{name} {one['held']}" for name, one in details.items())
+    return Evidence(f"the API holds every line the runs wrote: {told}", details)
 
 
-def verify_monitoring(ctx: Context, handle: Handle) -> Evidence:
+def verify_monitoring(ctx: Context, control: TaskControl) -> Evidence:
     """Task 27: health, ready, version, UI, API docs, server metrics, worker health."""
     settings = ctx.settings
     points = {
@@ -196,7 +196,7 @@ def verify_monitoring(ctx: Context, handle: Handle) -> Evidence:
         "server metrics": (f"{settings.api_url}/metrics", b"# HELP"),
         "worker health": (f"{settings.worker_url}/health", b""),
     }
-    facts = {}
+    details = {}
     for name, (url, expected) in points.items():
         try:
             answer = http.get(url, timeout=specs.PROBE_SECONDS, auth=specs.authorization(settings))
@@ -204,19 +204,19 @@ def verify_monitoring(ctx: Context, handle: Handle) -> Evidence:
             raise TaskFailed(f"{name}: {error}.", where_to_look=url) from None
         if answer.status != 200 or expected not in answer.body:
             raise TaskFailed(f"{name}: {url} answers {answer.status}, not as expected.", where_to_look=url)
-        facts[name] = url
-    return Evidence(f"{', '.join(facts)} answer", facts)
+        details[name] = url
+    return Evidence(f"{', '.join(details)} answer", details)
 
 
-def document_failures(ctx: Context, handle: Handle) -> Evidence:
+def document_failures(ctx: Context, control: TaskControl) -> Evidence:
     """Task 28: retried then Completed; retried then Failed; refused without a run. Written beside the log."""
-    return failures.document(ctx, handle)
+    return failures.document(ctx, control)
 
 
-def verify_schedule_after_runs(ctx: Context, handle: Handle) -> Evidence:
+def verify_schedule_after_runs(ctx: Context, control: TaskControl) -> Evidence:
     """Task 29: the schedule is still active, and the server has made the coming runs."""
     found, definition = require_active(ctx)
-    coming = wait_until(handle, lambda: upcoming(ctx, found.id))
+    coming = wait_until(control, lambda: upcoming(ctx, found.id))
     return Evidence(
         f"active, {len(coming)} coming runs made, next {coming[0]}",
         {"schedule": definition, "upcoming": coming[:5], "count": len(coming)},

@@ -13,10 +13,10 @@ from typing import Any
 from blueprint.config.settings import Settings
 from blueprint.core import child
 from blueprint.core.files import write_whole
-from blueprint.core.task import Evidence, Handle, TaskFailed
+from blueprint.core.task import Evidence, TaskControl, TaskFailed
 from blueprint.core.workspace import Workspace
 from blueprint.platform import environment
-from blueprint.tasks import marked_child
+from blueprint.tasks import tagged_child
 from blueprint.tasks.context import Context
 
 _RESOLVE = """
@@ -32,40 +32,42 @@ print(json.dumps({
 """
 
 
-def configure_api_url(ctx: Context, handle: Handle) -> Evidence:
+def configure_api_url(ctx: Context, control: TaskControl) -> Evidence:
     """Task 6: a fresh process in the project folder resolves the platform's URL, with a Prefect home of its own."""
     require_ours(ctx.workspace)
     changed = _write(ctx.settings, ctx.workspace)
-    handle.waiting("a fresh process to read Prefect's settings")
+    control.waiting("a fresh process to read Prefect's settings")
     env = environment.without_prefect(os.environ)
     argv = [sys.executable, "-c", _RESOLVE]
-    finished = marked_child.run(ctx, "check-settings", argv, handle, env=env, niceness=child.STANDS_BACK)
+    finished = tagged_child.run(ctx, "check-settings", argv, control, env=env, niceness=child.STANDS_BACK)
     if finished.returncode != 0:
         raise TaskFailed(
             f"A process in the project folder cannot read Prefect's settings: {finished.last_line()}",
             where_to_look="prefect.toml, .env and [tool.prefect] in pyproject.toml",
-            what_to_do="Correct what the message names, then run `python run_blueprint.py --resume`.",
+            hint="Correct what the message names, then run `python run_blueprint.py --resume`.",
         )
-    facts: dict[str, Any] = json.loads(finished.output.strip().splitlines()[-1])
+    details: dict[str, Any] = json.loads(finished.output.strip().splitlines()[-1])
     wanted = {
         "api_url": ctx.settings.api_url,
         "home": str(ctx.workspace.prefect_home),
         "profiles": str(ctx.workspace.prefect_home / "profiles.toml"),
         "ephemeral": False,
     }
-    wrong = [f"{key} is {facts.get(key)!r}, not {value!r}" for key, value in wanted.items() if facts.get(key) != value]
+    wrong = [
+        f"{key} is {details.get(key)!r}, not {value!r}" for key, value in wanted.items() if details.get(key) != value
+    ]
     if wrong:
         raise TaskFailed(
             f"A process in the project folder resolves other settings: {'; '.join(wrong)}.",
             where_to_look="a .env file in the project folder overrides prefect.toml",
-            what_to_do="Take the PREFECT_ lines out of .env, then run `python run_blueprint.py --resume`.",
-            facts=facts,
+            hint="Take the PREFECT_ lines out of .env, then run `python run_blueprint.py --resume`.",
+            details=details,
         )
     return Evidence(
         f"a fresh process here uses {ctx.settings.api_url}, home .blueprint/prefect, no ephemeral server",
-        facts,
+        details,
         changed=bool(changed),
-        why=f"{' and '.join(changed)} did not say so" if changed else "",
+        reason=f"{' and '.join(changed)} did not say so" if changed else "",
     )
 
 
@@ -80,7 +82,7 @@ def require_ours(workspace: Workspace) -> None:
         raise TaskFailed(
             "There is a prefect.toml in the project folder that Blueprint did not write.",
             where_to_look=str(toml),
-            what_to_do="Move it away, or move its settings into [tool.prefect] of pyproject.toml, and run again.",
+            hint="Move it away, or move its settings into [tool.prefect] of pyproject.toml, and run again.",
         )
     workspace.prefect_home.mkdir(mode=0o700, parents=True, exist_ok=True)
 

@@ -9,14 +9,14 @@ from typing import Any
 from blueprint.core import http
 from blueprint.core.errors import EnvironmentRefused
 from blueprint.core.http import NotReady
-from blueprint.core.task import Handle, TaskFailed
+from blueprint.core.task import TaskControl, TaskFailed
 from blueprint.core.waiting import wait_until
 from blueprint.platform import specs
 from blueprint.prefect_adapter import pools
 from blueprint.prefect_adapter.desired_state import desired_deployment
 from blueprint.prefect_adapter.models import Deployment, Pool, Worker
 from blueprint.processes import listening
-from blueprint.processes.ownership import Mark
+from blueprint.processes.ownership import OwnershipTag
 from blueprint.tasks.context import Context
 
 WORKER_SECONDS = 10.0  # several heartbeats
@@ -38,7 +38,7 @@ def prove_server(ctx: Context) -> dict[str, Any]:
         raise TaskFailed(
             f"The Prefect server is not running: {state}.",
             where_to_look="logs/server.log",
-            what_to_do="Run `python run_blueprint.py --resume-from 8` to start it again.",
+            hint="Run `python run_blueprint.py --resume-from 8` to start it again.",
         )
     for path in ("ready", "admin/version"):
         try:
@@ -49,28 +49,28 @@ def prove_server(ctx: Context) -> dict[str, Any]:
             raise TaskFailed(
                 f"The Prefect server (pid {record.identity.pid}) runs but does not answer: {error}.",
                 where_to_look="logs/server.log",
-                what_to_do="Run `python run_blueprint.py --resume-from 8` to restart it.",
+                hint="Run `python run_blueprint.py --resume-from 8` to restart it.",
             ) from None
         if answer.status != 200:
             raise TaskFailed(
                 f"{settings.api_url}/{path} answers {answer.status}.",
                 where_to_look="logs/server.log",
-                what_to_do="Look at the server's log, then run `python run_blueprint.py --resume-from 8`.",
+                hint="Look at the server's log, then run `python run_blueprint.py --resume-from 8`.",
             )
     version = json.loads(answer.body)
     installed = importlib.metadata.version("prefect")
     if version != installed:
         raise TaskFailed(
             f"The server on port {settings.port} is Prefect {version}, but {installed} is installed here.",
-            what_to_do="Run `python run_blueprint.py stop` and then `--resume-from 8` to start the installed version.",
+            hint="Run `python run_blueprint.py stop` and then `--resume-from 8` to start the installed version.",
         )
-    mark = Mark(ctx.workspace.identity(), specs.SERVER)
+    mark = OwnershipTag(ctx.workspace.identity(), specs.SERVER)
     try:
-        listening.check_listener(specs.server(settings, ctx.workspace), mark, record.identity)
+        listening.require_listener(specs.server(settings, ctx.workspace), mark, record.identity)
     except (NotReady, EnvironmentRefused) as error:
         raise TaskFailed(
             f"Port {settings.port} is not held by the server that was started (pid {record.identity.pid}): {error}",
-            what_to_do="Stop that process or choose another port with --port, then run again.",
+            hint="Stop that process or choose another port with --port, then run again.",
         ) from None
     return {"url": settings.server_url, "version": version, "pid": record.identity.pid, "ready": True}
 
@@ -80,12 +80,12 @@ def require_process_pool(ctx: Context) -> Pool:
     found = pools.pool(name)
     where = f"{ctx.settings.server_url}/work-pools"
     if found is None:
-        raise TaskFailed(f"The work pool {name!r} does not exist.", where_to_look=where, what_to_do=RESTORE_POOL)
+        raise TaskFailed(f"The work pool {name!r} does not exist.", where_to_look=where, hint=RESTORE_POOL)
     if found.type != "process":
         raise TaskFailed(
             f"The work pool {name!r} is of type {found.type!r}, not 'process'.",
             where_to_look=where,
-            what_to_do="Set another pool name in [tool.blueprint], or delete that pool, and run again.",
+            hint="Set another pool name in [tool.blueprint], or delete that pool, and run again.",
         )
     return found
 
@@ -109,22 +109,20 @@ def prove_worker(ctx: Context) -> dict[str, Any]:
     record = ctx.services.record(specs.WORKER)
     state = ctx.services.state(specs.WORKER)
     if record is None or state != "running":
-        raise TaskFailed(
-            f"The worker is not running: {state}.", where_to_look="logs/worker.log", what_to_do=RESTORE_WORKER
-        )
+        raise TaskFailed(f"The worker is not running: {state}.", where_to_look="logs/worker.log", hint=RESTORE_WORKER)
     worker = read_worker(ctx)
     if worker.status != "ONLINE":
         raise TaskFailed(
             f"The server sees the worker {worker.name} as {worker.status}.",
             where_to_look="logs/worker.log",
-            what_to_do=RESTORE_WORKER,
+            hint=RESTORE_WORKER,
         )
     _require_health(ctx)
     beat = worker.last_heartbeat.isoformat() if worker.last_heartbeat else None
     return {"name": worker.name, "status": worker.status, "last_heartbeat": beat, "pid": record.identity.pid}
 
 
-def await_worker(ctx: Context, handle: Handle, seconds: float | None = None) -> dict[str, Any]:
+def await_worker(ctx: Context, control: TaskControl, seconds: float | None = None) -> dict[str, Any]:
     """The same, given time: a server that is busy with many runs hears a living worker's heartbeats late.
 
     Raises:
@@ -142,7 +140,7 @@ def await_worker(ctx: Context, handle: Handle, seconds: float | None = None) -> 
             raise NotReady(error.what) from None
 
     try:
-        return wait_until(handle, online, seconds=seconds)
+        return wait_until(control, online, seconds=seconds)
     except TaskFailed:
         raise (last[0] if last else TaskFailed("The worker could not be looked at in time.")) from None
 
@@ -160,7 +158,7 @@ def read_worker(ctx: Context) -> Worker:
     raise TaskFailed(
         f"The server knows no worker {name} in the pool {ctx.settings.pool}.",
         where_to_look="logs/worker.log",
-        what_to_do=RESTORE_WORKER,
+        hint=RESTORE_WORKER,
     )
 
 
@@ -172,13 +170,13 @@ def _require_health(ctx: Context) -> None:
         raise TaskFailed(
             f"The worker's health endpoint does not answer: {error}.",
             where_to_look="logs/worker.log",
-            what_to_do=RESTORE_WORKER,
+            hint=RESTORE_WORKER,
         ) from None
     if answer.status != 200:
         raise TaskFailed(
             f"The worker's health endpoint {url} answers {answer.status}.",
             where_to_look="logs/worker.log",
-            what_to_do=RESTORE_WORKER,
+            hint=RESTORE_WORKER,
         )
 
 
@@ -194,7 +192,7 @@ def prove_deployment(ctx: Context) -> Deployment:
         raise TaskFailed(
             f"The registered deployment is not as defined: {'; '.join(differences)}.",
             where_to_look=f"{ctx.settings.server_url}/deployments/deployment/{found.id}",
-            what_to_do=RESTORE_DEPLOYMENT,
+            hint=RESTORE_DEPLOYMENT,
         )
     return found
 

@@ -28,7 +28,7 @@ def require_active(ctx: Context) -> tuple[Deployment, dict[str, Any]]:
         raise TaskFailed(
             f"The server's schedule is {active or 'not active'}{', paused' if found.paused else ''}, not {definition}.",
             where_to_look=f"{ctx.settings.server_url}/deployments/deployment/{found.id}",
-            what_to_do=RESTORE_DEPLOYMENT,
+            hint=RESTORE_DEPLOYMENT,
         )
     return found, matching[0]
 
@@ -75,5 +75,5 @@ def _compare(times: list[datetime], expected: list[datetime]) -> None:
             f"The server's coming runs are at {', '.join(time.isoformat() for time in times) or 'no time'}; "
             f"the schedule fires at {', '.join(time.isoformat() for time in expected)}.",
             where_to_look="the deployment's page in the UI",
-            what_to_do=RESTORE_DEPLOYMENT,
+            hint=RESTORE_DEPLOYMENT,
         )

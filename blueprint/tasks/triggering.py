@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blueprint.core.http import NotReady
-from blueprint.core.task import Handle, TaskFailed
+from blueprint.core.task import TaskControl, TaskFailed
 from blueprint.core.waiting import wait_until
 from blueprint.platform import specs
 from blueprint.prefect_adapter import flow_runs
@@ -26,12 +26,12 @@ class Triggered:
 
     run: Run
     created: bool
-    why: str = ""
+    reason: str = ""
 
 
 def trigger(
     ctx: Context,
-    handle: Handle,
+    control: TaskControl,
     case: int | str,
     parameters: Mapping[str, Any] | None,
     *,
@@ -48,12 +48,12 @@ def trigger(
     """
     earlier = ctx.runs_of(case)
     for run in reversed(earlier):
-        if run.type not in (*lost, *_ENDED_BADLY) and not orphans.crash_if_lost(ctx, run, handle):
+        if run.type not in (*lost, *_ENDED_BADLY) and not orphans.crash_if_lost(ctx, run, control):
             return Triggered(run, created=False)
     tag = ctx.tag(case)
     deployed = ctx.require_deployment()
     made = flow_runs.create_run(deployed.id, parameters, tags=ctx.tags(case), idempotency_key=f"{tag}:{len(earlier)}")
-    return Triggered(made, created=True, why=_why_another(earlier))
+    return Triggered(made, created=True, reason=_why_another(earlier))
 
 
 def _why_another(earlier: list[Run]) -> str:
@@ -63,13 +63,13 @@ def _why_another(earlier: list[Run]) -> str:
     return f"the run before, {last.name}, ended {last.state}: {last.message or 'no message'}"
 
 
-def wait_for_end(ctx: Context, run: Run, handle: Handle) -> Run:
+def wait_for_end(ctx: Context, run: Run, control: TaskControl) -> Run:
     """Wait until a run is final, well or not; one that loses its process becomes Crashed.
 
     Raises:
         TaskFailed: It did not end within the task's deadline, or there is nobody to execute it.
     """
-    watch = orphans.Watch(ctx, handle)
+    watch = orphans.Watch(ctx, control)
 
     def ended() -> Run:
         now = require_run(run.id)
@@ -79,7 +79,7 @@ def wait_for_end(ctx: Context, run: Run, handle: Handle) -> Run:
             raise NotReady(f"flow run {now.name} is {now.state}{_idle(ctx, now)}")
         return now
 
-    return wait_until(handle, ended, first=0.1, most=0.5)
+    return wait_until(control, ended, first=0.1, most=0.5)
 
 
 def _idle(ctx: Context, run: Run) -> str:
@@ -93,7 +93,7 @@ def _idle(ctx: Context, run: Run) -> str:
     raise TaskFailed(
         f"The {service} that should execute flow run {run.name} is not running: {state}.",
         where_to_look="logs/worker.log",
-        what_to_do="Run `python run_blueprint.py --resume-from 13` to start it again.",
+        hint="Run `python run_blueprint.py --resume-from 13` to start it again.",
     )
 
 
@@ -107,18 +107,18 @@ def require_run(run_id: str) -> Run:
     if found is None:
         raise TaskFailed(
             f"The server no longer knows the flow run {run_id}.",
-            what_to_do="It was deleted; run `python run_blueprint.py --phase 3` for new runs.",
+            hint="It was deleted; run `python run_blueprint.py --phase 3` for new runs.",
         )
     return found
 
 
-def prove_completed(ctx: Context, run: Run, handle: Handle | None = None) -> dict[str, Any]:
+def prove_completed(ctx: Context, run: Run, control: TaskControl | None = None) -> dict[str, Any]:
     """Read a run back: Completed through the right states, with task runs, and its effect there.
 
     Args:
         ctx: Of the task.
         run: A run that has ended.
-        handle: To wait for the task runs with, which reach the server as events, some after the flow run's own end.
+        control: To wait for the task runs with, which reach the server as events, some after the flow run's own end.
 
     Returns:
         The facts: id, name, states with times, task runs, and what the configured check found.
@@ -131,11 +131,11 @@ def prove_completed(ctx: Context, run: Run, handle: Handle | None = None) -> dic
         raise TaskFailed(
             f"Flow run {run.name} ended {run.state}, not Completed: {run.message or 'no message'}",
             where_to_look=f"{where} and logs/worker.log",
-            what_to_do="Mend what the run's logs say, then run `python run_blueprint.py --resume`.",
-            facts={"flow_run_id": run.id, "parameters": dict(run.parameters)},
+            hint="Mend what the run's logs say, then run `python run_blueprint.py --resume`.",
+            details={"flow_run_id": run.id, "parameters": dict(run.parameters)},
         )
     states = flow_runs.transitions(run.id)
-    task_runs = settled_task_runs(ctx, run, handle) if handle else flow_runs.task_runs(run.id)
+    task_runs = settled_task_runs(ctx, run, control) if control else flow_runs.task_runs(run.id)
     expected = len(ctx.settings.tasks)
     # A flow that we know nothing of may live with a failed task and say so: it is the flow run that must be Completed.
     unfinished = [one.name for one in task_runs if one.type != "COMPLETED" and (expected or not one.is_final)]
@@ -163,21 +163,21 @@ def _by_name(task_runs: list[Run]) -> dict[str, str]:
     return states
 
 
-def settled_task_runs(ctx: Context, run: Run, handle: Handle) -> list[Run]:
+def settled_task_runs(ctx: Context, run: Run, control: TaskControl) -> list[Run]:
     """The task runs once all of them have arrived at the server and ended.
 
     Without any news for `SETTLING_SECONDS` they are given back as they are: it is for the caller to judge them.
     """
     expected = len(ctx.settings.tasks)
     news: tuple[int, int] = (-1, -1)
-    since = handle.clock()
+    since = control.clock()
 
     def settled() -> list[Run]:
         nonlocal news, since
         seen = flow_runs.task_runs(run.id)
         moving = sum(not one.is_final for one in seen)
         if news != (len(seen), moving):
-            news, since = (len(seen), moving), handle.clock()
+            news, since = (len(seen), moving), control.clock()
         try:
             if moving or len(seen) < expected:
                 raise NotReady(f"{moving} of {len(seen)} task runs of {run.name} have not ended for the server yet")
@@ -185,11 +185,11 @@ def settled_task_runs(ctx: Context, run: Run, handle: Handle) -> list[Run]:
             if missing:
                 raise NotReady(f"the server has not heard of {len(missing)} task runs of {run.name} yet")
         except NotReady:
-            if handle.clock() - since < SETTLING_SECONDS:
+            if control.clock() - since < SETTLING_SECONDS:
                 raise
         return seen
 
-    return wait_until(handle, settled, first=0.2, most=1.0)
+    return wait_until(control, settled, first=0.2, most=1.0)
 
 
 def _logged_task_runs(run: Run) -> set[str]:
@@ -212,16 +212,16 @@ def in_order(states: list[Transition]) -> bool:
     return tuple(dict.fromkeys(types)) == ORDER and types == sorted(types, key=ORDER.index)
 
 
-def task_runs_summary(facts: Mapping[str, Any]) -> str:
+def task_runs_summary(details: Mapping[str, Any]) -> str:
     """How many task runs there were, and those that did not complete."""
-    states = [state for state in facts["task_runs"].values() if state not in ("Completed", "Cached")]
+    states = [state for state in details["task_runs"].values() if state not in ("Completed", "Cached")]
     others = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    return f"{len(facts['task_runs'])} task runs{f' ({others})' if others else ''}"
+    return f"{len(details['task_runs'])} task runs{f' ({others})' if others else ''}"
 
 
-def effect_summary(facts: Mapping[str, Any]) -> str:
+def effect_summary(details: Mapping[str, Any]) -> str:
     """What the check found, in a few words for a summary line."""
-    effect = facts.get("effect") or {}
+    effect = details.get("effect") or {}
     if "rows" in effect:
         return f"{effect['rows']} rows in {effect.get('table', 'the warehouse')}"
     return ", ".join(f"{key} {value}" for key, value in effect.items()) or "no check configured"

@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from blueprint.core.task import Evidence, Handle, TaskSpec
+from blueprint.core.task import Evidence, TaskControl, TaskSpec
 from blueprint.execution.executor import Execution
 from blueprint.execution.journal import Journal, read
 from blueprint.execution.plan import make_plan
@@ -33,7 +33,7 @@ ROUNDS = 3
 NEAR = 30  # a task needs some of the thirty before it
 
 
-def empty_task(_handle: Handle) -> Evidence:
+def empty_task(_handle: TaskControl) -> Evidence:
     """Proves nothing, at once."""
     return Evidence("nothing to do")
 

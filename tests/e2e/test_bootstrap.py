@@ -139,16 +139,16 @@ class TestInstall:
         workspace = a_workspace(tmp_path / "work", lock)
         evidence = install(workspace)
         assert evidence.changed
-        assert evidence.why == "missing: alpha, beta-tools"
-        assert with_installer in evidence.facts["installer"]
+        assert evidence.reason == "missing: alpha, beta-tools"
+        assert with_installer in evidence.details["installer"]
         assert run_in(workspace, "import alpha, beta_tools; print(alpha.VERSION, beta_tools.VERSION)") == "1.2.0 3.0"
         assert len(list((packages_in(workspace) / "alpha" / "__pycache__").glob("*.pyc"))) == 2
         again = install(workspace)
-        assert (again.changed, again.why) == (False, "")
+        assert (again.changed, again.reason) == (False, "")
 
     def test_the_fallback_to_pip_is_told_to_the_user(self, tmp_path: Path, lock: str, with_installer: str) -> None:
         evidence = install(a_workspace(tmp_path / "work", lock))
-        assert bool(evidence.facts["fallbacks"]) == (with_installer == "pip")
+        assert bool(evidence.details["fallbacks"]) == (with_installer == "pip")
         assert ("uv failed: uv is neither on PATH nor in the lock" in evidence.summary) == (with_installer == "pip")
 
     def test_a_uv_that_is_broken_does_not_stop_the_install(
@@ -163,7 +163,7 @@ class TestInstall:
         monkeypatch.setenv("PATH", the_path(broken.parent))
         evidence = install(a_workspace(tmp_path / "work", lock))
         assert "after uv failed: boom" in evidence.summary
-        assert "pip" in evidence.facts["installer"]
+        assert "pip" in evidence.details["installer"]
 
     @pytest.mark.usefixtures("with_installer")
     def test_a_changed_package_is_refused_whatever_the_installer(self, tmp_path: Path, lock: str, wheels: Path) -> None:
@@ -182,7 +182,7 @@ class TestInstall:
         shutil.rmtree(packages_in(workspace) / "alpha")
         evidence = install(workspace)
         assert evidence.changed
-        assert "gamma" in evidence.facts["beyond_the_lock"]
+        assert "gamma" in evidence.details["beyond_the_lock"]
         assert version_in(workspace, "gamma") == ["0.1"]
 
     @pytest.mark.usefixtures("with_installer")
@@ -213,13 +213,13 @@ class TestRepair:
     ) -> Workspace:
         if with_installer not in repaired:
             repaired[with_installer] = a_workspace(tmp_path_factory.mktemp("repair") / "work", lock)
-        assert install(repaired[with_installer]).facts["packages"] == 2
+        assert install(repaired[with_installer]).details["packages"] == 2
         return repaired[with_installer]
 
-    def see_repaired(self, workspace: Workspace, why: str) -> None:
+    def see_repaired(self, workspace: Workspace, reason: str) -> None:
         evidence = install(workspace)
         assert evidence.changed
-        assert re.search(why, evidence.why), evidence.why
+        assert re.search(reason, evidence.reason), evidence.reason
         assert run_in(workspace, "import alpha.part, beta_tools; print(alpha.VERSION)") == "1.2.0"
         assert version_in(workspace, "alpha") == ["1.2.0"]
         assert not install(workspace).changed
@@ -255,8 +255,8 @@ class TestRepair:
     def test_missing_bytecode_is_compiled_again_without_an_installer(self, workspace: Workspace) -> None:
         shutil.rmtree(packages_in(workspace) / "alpha" / "__pycache__")
         evidence = install(workspace)
-        assert (evidence.changed, evidence.facts["installer"]) == (True, "compileall")
-        assert evidence.why == "2 of 4 modules have no bytecode"
+        assert (evidence.changed, evidence.details["installer"]) == (True, "compileall")
+        assert evidence.reason == "2 of 4 modules have no bytecode"
         assert not install(workspace).changed
 
     def test_bytecode_of_another_source_is_not_taken_for_compiled(self, workspace: Workspace) -> None:
@@ -274,7 +274,7 @@ class TestExtras:
     @pytest.fixture
     def workspace(self, tmp_path: Path, lock: str, with_installer: str) -> Workspace:
         workspace = a_workspace(tmp_path / "work", lock)
-        assert with_installer in install(workspace).facts["installer"]
+        assert with_installer in install(workspace).details["installer"]
         return workspace
 
     def test_an_extra_requirement_and_what_it_needs_are_installed_once(
@@ -283,7 +283,7 @@ class TestExtras:
         make_wheel(wheels, "gamma", "2.0", requires=["delta>=1", "alpha>=1"])
         make_wheel(wheels, "delta", "1.5")
         first = install(workspace, ["gamma>=2"])
-        assert (first.changed, first.why) == (True, "extra requirements missing: gamma>=2")
+        assert (first.changed, first.reason) == (True, "extra requirements missing: gamma>=2")
         assert version_in(workspace, "delta") == ["1.5"]
         assert not install(workspace, ["gamma>=2"]).changed
 
@@ -306,7 +306,7 @@ class TestExtras:
         with pytest.raises(TaskFailed, match=r"`gamma` cannot be had together with alpha==1\.2\.0") as failure:
             install(workspace, ["gamma"])
         assert "delta" in failure.value.what
-        assert failure.value.facts["conflicts_with"] == ["alpha==1.2.0"]
+        assert failure.value.details["conflicts_with"] == ["alpha==1.2.0"]
         assert version_in(workspace, "gamma") == []
 
     def test_a_misspelt_requirement_is_called_so(self, workspace: Workspace) -> None:
@@ -376,11 +376,11 @@ class TestInterruption:
         monkeypatch.setenv("PATH", the_path(slow.parent))
         workspace = a_workspace(tmp_path / "work", lock)
         bootstrap.ensure_environment(workspace, within(60))
-        handle = within(60)
-        threading.Timer(0.5, handle.stopped.set).start()
+        control = within(60)
+        threading.Timer(0.5, control.stopped.set).start()
         began = time.monotonic()
         with pytest.raises(TaskStopped):
-            bootstrap.install(workspace, handle)
+            bootstrap.install(workspace, control)
         assert time.monotonic() - began < 2
 
 
@@ -430,9 +430,9 @@ try:
     made = bootstrap.ensure_environment(workspace, within(60))
     evidence = bootstrap.install(workspace, within(200))
 except BlueprintError as error:
-    print(json.dumps({"what": error.what, "what_to_do": error.what_to_do}))
+    print(json.dumps({"what": error.what, "hint": error.hint}))
 else:
-    print(json.dumps({"why": made.why, "base": made.facts["base"], "installer": evidence.facts["installer"]}))
+    print(json.dumps({"reason": made.reason, "base": made.details["base"], "installer": evidence.details["installer"]}))
 """
 
     def door(self, python: Path, workspace: Workspace) -> dict[str, str]:
@@ -451,7 +451,7 @@ else:
         monkeypatch.setenv("PATH", the_path(uv_on_path))
         workspace = a_workspace(tmp_path / "work", lock)
         answer = self.door(stock_python, workspace)
-        assert (answer["why"], answer["base"]) == ("there is no .venv", str(stock_python.parents[1]))
+        assert (answer["reason"], answer["base"]) == ("there is no .venv", str(stock_python.parents[1]))
         assert run_in(workspace, "import alpha; print(alpha.VERSION)") == "1.2.0"
 
     def test_with_the_systems_pip_nothing_is_missed(
@@ -476,7 +476,7 @@ else:
         monkeypatch.setenv("PATH", the_path())
         answer = self.door(stock_python, a_workspace(tmp_path / "work", lock))
         assert answer["what"] == "There is no uv, no pip and no ensurepip on this machine."
-        assert f"apt-get install {stock_python.name}-venv" in answer["what_to_do"]
+        assert f"apt-get install {stock_python.name}-venv" in answer["hint"]
 
     def test_without_the_venv_module_uv_makes_the_environment(
         self, stock_python: Path, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch, uv_on_path: Path
@@ -491,7 +491,7 @@ else:
             monkeypatch.setenv("PATH", the_path())
             refused = self.door(stock_python, a_workspace(tmp_path / "other", lock))
             assert "No module named venv" in refused["what"]
-            assert "apt-get install" in refused["what_to_do"]
+            assert "apt-get install" in refused["hint"]
         finally:
             module.symlink_to(target)
 
@@ -504,14 +504,14 @@ class TestUnfriendlyMachines:
         for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "UV_CACHE_DIR"):
             monkeypatch.delenv(name, raising=False)
         workspace = a_workspace(tmp_path / "work", lock)
-        assert with_installer in install(workspace).facts["installer"]
+        assert with_installer in install(workspace).details["installer"]
         assert (workspace.state / "uv-cache").is_dir() == (with_installer == "uv")
 
     def test_a_folder_with_spaces_and_umlauts_works_in_a_c_locale(
         self, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch, with_installer: str
     ) -> None:
         monkeypatch.setenv("LC_ALL", "C")
-        assert with_installer in install(a_workspace(tmp_path / "Größe der Welt", lock)).facts["installer"]
+        assert with_installer in install(a_workspace(tmp_path / "Größe der Welt", lock)).details["installer"]
 
     def test_variables_that_send_packages_elsewhere_do_not(
         self, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch, with_installer: str
@@ -525,7 +525,7 @@ class TestUnfriendlyMachines:
         constraint.write_text("alpha==1.1.0\n")
         monkeypatch.setenv("PIP_CONSTRAINT", str(constraint))
         monkeypatch.setenv("UV_CONSTRAINT", str(constraint))
-        assert with_installer in install(a_workspace(tmp_path / "work", lock)).facts["installer"]
+        assert with_installer in install(a_workspace(tmp_path / "work", lock)).details["installer"]
         assert not Path(elsewhere).exists()
 
 
@@ -565,11 +565,11 @@ workspace = Workspace(Path(__file__).parent)
 given = bootstrap.handover()
 if not bootstrap.inside(workspace):
     made = bootstrap.ensure_environment(workspace, within(60))
-    bootstrap.reexec(workspace, sys.argv[1:], {"pid": str(os.getpid()), "why": made.why})
+    bootstrap.reexec(workspace, sys.argv[1:], {"pid": str(os.getpid()), "reason": made.reason})
 bootstrap.verify_activation(workspace, within(10))
 evidence = bootstrap.install(workspace, within(280))
-print(json.dumps({"given": given, "pid": os.getpid(), "summary": evidence.summary, "why": evidence.why,
-                  "facts": evidence.facts}))
+print(json.dumps({"given": given, "pid": os.getpid(), "summary": evidence.summary, "reason": evidence.reason,
+                  "facts": evidence.details}))
 """
 
 
@@ -581,8 +581,8 @@ class FirstRun:
     given: dict[str, str]
     pid: int
     summary: str
-    why: str
-    facts: dict[str, Any]
+    reason: str
+    details: dict[str, Any]
 
 
 class TestTheProjectsOwnLock:
@@ -601,17 +601,17 @@ class TestTheProjectsOwnLock:
         return FirstRun(workspace=workspace, **json.loads(done.output))
 
     def test_the_execution_goes_on_in_the_environment_as_the_same_process(self, fetched: FirstRun) -> None:
-        assert fetched.given == {"pid": str(fetched.pid), "why": "there is no .venv"}
+        assert fetched.given == {"pid": str(fetched.pid), "reason": "there is no .venv"}
 
     def test_uv_is_fetched_and_the_whole_set_installed(self, fetched: FirstRun) -> None:
         workspace = fetched.workspace
-        assert (fetched.facts["fallbacks"], fetched.why[:8]) == ([], "missing:")
-        assert fetched.summary.startswith(f"{fetched.facts['packages']} packages as locked, Prefect ")
-        assert fetched.facts["installer"].endswith(f"({workspace.venv / 'bin' / 'uv'})")
-        assert fetched.facts["beyond_the_lock"] == []
+        assert (fetched.details["fallbacks"], fetched.reason[:8]) == ([], "missing:")
+        assert fetched.summary.startswith(f"{fetched.details['packages']} packages as locked, Prefect ")
+        assert fetched.details["installer"].endswith(f"({workspace.venv / 'bin' / 'uv'})")
+        assert fetched.details["beyond_the_lock"] == []
         pins = select(read_lock(workspace.root / "requirements.lock"))
         assert {pin.name for pin in pins} == scan(packages_in(workspace)).keys()
-        assert run_in(workspace, "import prefect; print(prefect.__version__)") == fetched.facts["versions"]["prefect"]
+        assert run_in(workspace, "import prefect; print(prefect.__version__)") == fetched.details["versions"]["prefect"]
 
     def test_nothing_is_missing_that_a_package_asks_for(self, fetched: FirstRun) -> None:
         workspace = fetched.workspace
@@ -626,7 +626,7 @@ class TestTheProjectsOwnLock:
             if not list((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"))
         ]
         assert without == []
-        assert fetched.facts["modules_with_bytecode"] > 4000
+        assert fetched.details["modules_with_bytecode"] > 4000
 
     def test_a_second_look_changes_nothing_and_starts_no_installer(
         self, fetched: FirstRun, monkeypatch: pytest.MonkeyPatch

@@ -65,7 +65,7 @@ def test_the_record_beside_the_log_holds_the_evidence_of_every_task(installed: C
     document = json.loads(Path(installed.last().log).with_suffix(".json").read_text(encoding="utf-8"))
     assert document["status"] == "passed"
     assert [task["number"] for task in document["tasks"]] == list(range(1, 31))
-    unproven = [task["number"] for task in document["tasks"] if task["status"] != "skipped" and not task["facts"]]
+    unproven = [task["number"] for task in document["tasks"] if task["status"] != "skipped" and not task["details"]]
     assert unproven == []
 
 

@@ -60,7 +60,7 @@ def test_a_second_flow_is_added_as_init_says_and_each_is_proven(own: Checkout) -
     assert [number for number, task in tasks.items() if task.status == "skipped"] == [23, 24]
     assert tasks[18].summary.startswith("nightly: active, 0 6 * * *")
     assert "hourly: skipped, no schedule is configured" in tasks[18].summary
-    assert set(tasks[22].facts["deployments"]) == {"nightly", "hourly"}
+    assert set(tasks[22].details["deployments"]) == {"nightly", "hourly"}
     ids = {name: own.get(f"/deployments/name/{name}/{name}")["id"] for name in ("nightly", "hourly")}
     query = {
         "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
@@ -79,12 +79,12 @@ def test_a_second_flow_is_added_as_init_says_and_each_is_proven(own: Checkout) -
     task = own.last().tasks[9]
     assert task.what.startswith("hourly: The flow as a script ended with exit code 1")
     assert task.what.endswith(" Passed: nightly.")
-    assert "ZeroDivisionError" in json.dumps(task.facts["deployments"]["hourly"])
+    assert "ZeroDivisionError" in json.dumps(task.details["deployments"]["hourly"])
     assert task.where_to_look == "logs/local_run-hourly.log"
-    assert "local run" in task.facts["deployments"]["nightly"]["why"]
+    assert "local run" in task.details["deployments"]["nightly"]["reason"]
 
     flows.write_text(FLOWS)
     own.must("--resume")
     assert own.last().tasks[9].status == "changed"
-    assert own.last().tasks[9].why.startswith("hourly: ")
+    assert own.last().tasks[9].reason.startswith("hourly: ")
     assert {name: own.pid(name) for name in services} == services

@@ -128,7 +128,7 @@ def test_a_flow_of_each_kind_is_deployed_run_and_proven(
         assert outcome.passed, (task, outcome)
     assert {task for task, outcome in outcomes.items() if outcome.status == "skipped"} == kind.skipped
     for task in {10, 22} & set(tasks):
-        assert len(outcomes[task].facts["task_runs"]) == kind.task_runs, outcomes[task]
+        assert len(outcomes[task].details["task_runs"]) == kind.task_runs, outcomes[task]
     (run,) = platform.runs(f"blueprint:{own.name}:21")
     assert run["state"]["type"] == "COMPLETED"
     assert run["parameters"] == settings.get("parameters", {})
@@ -137,7 +137,7 @@ def test_a_flow_of_each_kind_is_deployed_run_and_proven(
 def test_a_check_beside_the_flow_is_the_evidence_of_its_effect(own: Own, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"parameters": {"times": 1, "folder": str(tmp_path)}, "check": "plain_check:noted"}
     outcome = own.call(9, "plain.py:plain", **settings)
-    assert outcome.facts["effect"] == {"note": "caller 0"}
+    assert outcome.details["effect"] == {"note": "caller 0"}
     next(tmp_path.glob("*.txt")).write_text("somebody else")
     assert own.call(10, "plain.py:plain", **settings).failed_saying("plain_check:noted", "'somebody else'")
     settings["check"] = "plain_check:never"
@@ -151,8 +151,8 @@ def test_typed_parameters_arrive_and_their_secrets_are_never_written(own: Own, p
     outcomes = [own.call(task, kind.entrypoint, **kind.settings) for task in OF_FLOW]
     assert [one for one in outcomes if not one.passed] == []
     assert {task for task, one in zip(OF_FLOW, outcomes, strict=True) if one.status == "skipped"} == kind.skipped
-    told = [json.dumps([one.summary, one.why, one.waited, dict(one.facts), one.where_to_look]) for one in outcomes]
-    refused = outcomes[OF_FLOW.index(28)].facts["refused"]
+    told = [json.dumps([one.summary, one.reason, one.waited, dict(one.details), one.where_to_look]) for one in outcomes]
+    refused = outcomes[OF_FLOW.index(28)].details["refused"]
     assert "'**********' is not one of ['north', 'south']" in refused[0], refused
     kept = [path for path in (platform.root / "logs").iterdir() if path.is_file()]
     kept += (platform.root / ".blueprint" / "services").glob("*.json")
@@ -183,7 +183,7 @@ def test_a_flow_that_cannot_be_loaded_is_told_at_task_7(own: Own, tmp_path: Path
     (tmp_path / "broken.py").write_text(code)
     outcome = own.call(7, "broken.py:broken", source=str(tmp_path))
     assert outcome.failed_saying("broken.py:broken", *BROKEN[code]), outcome
-    assert outcome.what_to_do
+    assert outcome.hint
 
 
 def test_an_entrypoint_that_is_not_there_is_told_at_task_7(own: Own) -> None:

@@ -21,7 +21,7 @@ def test_a_fresh_platform_passes_every_task(platform: Platform, number: int) -> 
     outcome = platform.first[number]
     assert outcome.status == ("changed" if number in ACTING else "ok"), outcome
     assert outcome.summary
-    assert bool(outcome.why) == (number in ACTING), "what acted says why, what did not act claims no reason"
+    assert bool(outcome.reason) == (number in ACTING), "what acted says why, what did not act claims no reason"
 
 
 def test_a_second_execution_of_the_same_origin_changes_nothing(platform: Platform) -> None:
@@ -48,7 +48,7 @@ def test_the_rows_that_were_reported_are_in_the_warehouse(platform: Platform, ca
 
 
 def test_the_document_of_failures_tells_all_four_cases_with_their_times(platform: Platform) -> None:
-    text = (platform.root / platform.first[28].facts["document"]).read_text()
+    text = (platform.root / platform.first[28].details["document"]).read_text()
     assert text.count("## ") == 4
     assert text.count("AwaitingRetry") == 2 + 3
     assert "invalid://url" in text

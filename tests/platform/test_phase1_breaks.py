@@ -41,7 +41,7 @@ def test_6_a_prefect_toml_of_ours_that_was_changed_is_written_again(
     toml.write_text(good.replace("/api", "/other"))
     outcome = spare_tasks.call(6, origin=origin)
     assert outcome.status == "changed"
-    assert "prefect.toml" in outcome.why
+    assert "prefect.toml" in outcome.reason
     assert toml.read_text() == good
 
 
@@ -77,7 +77,7 @@ def test_7_a_dead_data_source_is_started_again(platform: Platform) -> None:
     dead = platform.kill("source")
     outcome = platform.call(7)
     assert outcome.status == "changed", outcome
-    assert str(dead) in outcome.why
+    assert str(dead) in outcome.reason
     assert platform.pid("source") != dead
 
 
@@ -109,7 +109,7 @@ def test_8_a_port_that_a_stranger_holds_is_refused_with_his_pid(spare_tasks: Tas
         outcome = spare_tasks.call(8, origin=origin, seconds=30, port=port)
     assert outcome.failed_saying(str(port), "is held by", str(os.getpid())), outcome
     assert outcome.exit_code == 4  # the environment refuses
-    assert outcome.what_to_do
+    assert outcome.hint
 
 
 def test_8_a_server_that_dies_at_its_start_fails_at_once_with_the_line_that_tells(
@@ -134,7 +134,7 @@ def test_8_a_server_that_was_killed_is_missed_by_all_that_need_it_and_started_ag
         assert outcome.failed_saying("server did not answer"), (number, outcome)
     outcome = platform.call(8, seconds=120)
     assert outcome.status == "changed", outcome
-    assert f"its process (pid {dead}) was" in outcome.why
+    assert f"its process (pid {dead}) was" in outcome.reason
     assert platform.pid("server") != dead
     for number in (13, 20, 30):
         assert platform.call(number).passed, number
@@ -183,7 +183,7 @@ def test_10_a_run_that_is_lost_bit_by_bit_is_missed_each_time(platform: Platform
     platform.delete(f"/flow_runs/{run}")
     outcome = platform.call(10, origin=origin)
     assert outcome.failed_saying("does not know the local run of task 9"), outcome
-    assert "--resume-from 9" in outcome.what_to_do
+    assert "--resume-from 9" in outcome.hint
 
 
 def test_10_a_run_of_another_execution_does_not_count(platform: Platform, origin: str) -> None:

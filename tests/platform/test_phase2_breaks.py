@@ -39,7 +39,7 @@ def test_12_a_pool_that_was_changed_is_told_and_11_restores_it(
     restored = platform.call(11)
     assert outcome.failed_saying(said), outcome
     assert restored.status == "changed"
-    assert said.replace("limit ", "limit=") in restored.why
+    assert said.replace("limit ", "limit=") in restored.reason
     assert platform.call(12).status == "ok"
     assert {key: platform.get(POOL)[key] for key in ("is_paused", "concurrency_limit")} == {
         "is_paused": False,
@@ -84,11 +84,11 @@ def test_13_a_worker_that_was_killed_is_missed_and_started_again(platform: Platf
     for number in (20, 30):
         outcome = platform.call(number)
         assert outcome.failed_saying("The worker is not running: stopped"), outcome
-        assert "--resume-from 13" in outcome.what_to_do
+        assert "--resume-from 13" in outcome.hint
     outcome = platform.call(13)
     assert outcome.status == "changed", outcome
-    assert str(dead) in outcome.why
-    assert outcome.facts["pid"] == platform.pid("worker") != dead
+    assert str(dead) in outcome.reason
+    assert outcome.details["pid"] == platform.pid("worker") != dead
     assert platform.call(20).status == "ok"
 
 
@@ -115,7 +115,7 @@ def test_13_a_frozen_worker_is_replaced(platform: Platform) -> None:
     with platform.frozen("worker"):
         outcome = platform.call(13)
     assert outcome.status == "changed", outcome
-    assert f"{frozen}) was frozen" in outcome.why
+    assert f"{frozen}) was frozen" in outcome.reason
     assert platform.pid("worker") != frozen
 
 
@@ -178,8 +178,8 @@ def test_16_a_deployment_that_was_changed_is_told_and_15_restores_it(
         assert platform.call(20, **settings).failed_saying(said)
         restored = platform.call(15, **settings)
         assert restored.status == "changed"
-        assert said in restored.why
-        assert restored.facts["id"] == found
+        assert said in restored.reason
+        assert restored.details["id"] == found
         assert platform.call(16, **settings).status == "ok"
 
 
@@ -189,11 +189,11 @@ def test_16_a_deployment_that_was_deleted_is_missed_by_all_that_need_it(platform
         for number in (16, 17, 18, 20, 21, 23, 24, 28, 29, 30):
             outcome = platform.call(number, origin=origin, **settings)
             assert outcome.failed_saying("no deployment 'Enterprise Data Pipeline/deleted'"), (number, outcome)
-            assert "--resume-from 15" in outcome.what_to_do
+            assert "--resume-from 15" in outcome.hint
         restored = platform.call(15, **settings)
         assert restored.status == "changed"
-        assert restored.why == "it was not registered"
-        platform.delete(f"/deployments/{restored.facts['id']}")
+        assert restored.reason == "it was not registered"
+        platform.delete(f"/deployments/{restored.details['id']}")
 
 
 # --- 17 Check deployment in UI ---------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_18_and_29_a_schedule_that_was_changed_is_told_and_15_restores_it(
         assert outcome.failed_saying("The server's schedule is", said), outcome
     restored = platform.call(15, **scheduled)
     assert restored.status == "changed"
-    assert restored.facts["id"] == found["id"]
+    assert restored.details["id"] == found["id"]
     assert platform.call(18, **scheduled).status == "ok"
 
 

@@ -64,7 +64,7 @@ def test_22_a_run_that_skipped_a_state_is_told(platform: Platform) -> None:
 def test_22_a_run_that_was_never_triggered_is_missed(platform: Platform, origin: str) -> None:
     outcome = platform.call(22, origin=origin)
     assert outcome.failed_saying("knows no flow run of task 21"), outcome
-    assert "--resume-from 21" in outcome.what_to_do
+    assert "--resume-from 21" in outcome.hint
 
 
 @pytest.mark.usefixtures("mended")

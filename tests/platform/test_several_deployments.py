@@ -62,7 +62,7 @@ def _delete(platform: Platform, names: tuple[str, ...]) -> None:
 
 
 def _each(outcome: Outcome) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = outcome.facts["deployments"]
+    found: Mapping[str, Any] = outcome.details["deployments"]
     return found
 
 
@@ -91,8 +91,8 @@ def test_every_deployment_is_proven_and_a_broken_one_is_named(several: Several, 
     assert [len(of_one) for of_one in runs.values()] == [1, 1, 1]
     assert [runs[name][0]["parameters"].get("times") for name in several.names] == [2, 3, None]
     assert len({of_one[0]["deployment_id"] for of_one in runs.values()}) == 3
-    assert _each(outcomes[22])[several.daily]["facts"]["effect"] == {"note": "caller 2"}
-    documents = [_each(outcomes[28])[name]["facts"]["document"] for name in several.names[:2]]
+    assert _each(outcomes[22])[several.daily]["details"]["effect"] == {"note": "caller 2"}
+    documents = [_each(outcomes[28])[name]["details"]["document"] for name in several.names[:2]]
     texts = [(platform.root / name).read_text() for name in documents]
     assert [several.once in texts[0], several.daily in texts[1]] == [True, True]
     assert all((platform.root / "logs" / f"local_run-{name}.log").is_file() for name in several.names)
@@ -109,7 +109,7 @@ def test_every_deployment_is_proven_and_a_broken_one_is_named(several: Several, 
         assert [_each(outcome)[name]["status"] for name in several.names] == ["ok", "failed", "ok"]
     restored = several.call(15)
     assert restored.status == "changed"
-    assert restored.why.startswith(f"{several.daily}: parameters is ")
+    assert restored.reason.startswith(f"{several.daily}: parameters is ")
     assert [_each(restored)[name]["status"] for name in several.names] == ["ok", "changed", "ok"]
 
 
@@ -139,7 +139,7 @@ def test_a_secret_of_one_deployment_is_not_told_by_another(several: Several) -> 
     assert several.call(7, deployments=[typed]).passed
     outcome = several.call(14, deployments=[typed], parameters={"times": "planted-in-one"})
     assert outcome.failed_saying(f"{several.once}: The default parameters do not fit", "valid integer"), outcome
-    assert "planted" not in json.dumps([outcome.summary, dict(outcome.facts), outcome.why])
+    assert "planted" not in json.dumps([outcome.summary, dict(outcome.details), outcome.reason])
 
 
 @pytest.mark.usefixtures("spare")
@@ -151,7 +151,7 @@ def test_one_process_serves_all_deployments(beside: Tasks, platform: Platform, t
         assert first.status == "changed", first
         outcomes = {task: several.call(task) for task in (14, 16, 17, 18, 21, 22, 23, 25)}
         assert [(task, one) for task, one in outcomes.items() if not one.passed] == []
-        assert _each(outcomes[16])[several.other]["facts"]["pool"] is None
+        assert _each(outcomes[16])[several.other]["details"]["pool"] is None
         again = several.call(15)
         assert again.status == "ok", again
 
@@ -159,7 +159,7 @@ def test_one_process_serves_all_deployments(beside: Tasks, platform: Platform, t
         platform.delete(f"/deployments/{found}")
         restored = several.call(15)
         assert restored.status == "changed"
-        assert restored.why == f"{several.other}: it was not registered"
+        assert restored.reason == f"{several.other}: it was not registered"
         assert several.call(16).status == "ok"
     finally:
         _delete(platform, several.names)

@@ -55,9 +55,9 @@ def test_a_server_that_cannot_be_imported_is_found_and_the_lock_is_the_way_out(w
         "Prefect 3.8.8 is installed, but its server cannot be imported",
         "TypeError: Body() got an unexpected keyword argument 'min_items'",
     ), broken
-    assert broken.facts["versions"]["fastapi"] == BROKEN.partition("==")[2]
+    assert broken.details["versions"]["fastapi"] == BROKEN.partition("==")[2]
     assert "requirements.lock" in broken.where_to_look
-    assert "--resume-from 4" in broken.what_to_do
+    assert "--resume-from 4" in broken.hint
 
     assert _install_the_lock(workspace).changed  # what the message tells the user to do
     assert _task5(workspace).status == "ok"

@@ -47,7 +47,7 @@ def test_28_a_bound_that_was_removed_is_told_and_the_run_is_taken_back(platform:
         outcome = platform.call(28, origin=origin, **settings, acceptance=refused)
         assert outcome.failed_saying("accepted {'batch_size': -1}", "must be refused"), outcome
         assert outcome.where_to_look == entrypoint
-        assert "Field(ge=1)" in outcome.what_to_do
+        assert "Field(ge=1)" in outcome.hint
         assert _runs_of(platform, "unbounded") == []
 
 

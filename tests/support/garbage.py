@@ -94,6 +94,6 @@ def see_that_it_is_proper(refusal: UsageError) -> None:
     """Exit code 2, and one short line that can be shown on any terminal, whatever was typed."""
     assert refusal.exit_code == ExitCode.USAGE
     assert refusal.what
-    assert refusal.what_to_do
+    assert refusal.hint
     assert str(refusal).isprintable()
     assert len(str(refusal)) < 4000

@@ -37,12 +37,12 @@ class Outcome:
 
     status: str
     summary: str
-    facts: Mapping[str, Any]
-    why: str
+    details: Mapping[str, Any]
+    reason: str
     exit_code: int
     waited: tuple[str, ...]
     where_to_look: str = ""
-    what_to_do: str = ""
+    hint: str = ""
 
     @property
     def passed(self) -> bool:
@@ -80,7 +80,7 @@ class Tasks:
     def call(self, task: int, *, origin: str, seconds: float = 60, **changes: Any) -> Outcome:
         """Call a task's function with so many seconds, under these changes of the settings."""
         answer = self._ask({"task": task, "origin": origin, "seconds": seconds, "changes": changes})
-        known = ("status", "summary", "facts", "why", "exit_code", "where_to_look", "what_to_do")
+        known = ("status", "summary", "details", "reason", "exit_code", "where_to_look", "hint")
         return Outcome(waited=tuple(answer["waited"]), **{key: answer[key] for key in known if key in answer})
 
     def stop_services(self) -> list[str]:

@@ -54,9 +54,9 @@ def _answer(request: dict[str, Any], root: Path, settings: Settings) -> dict[str
     if request["task"] == "stop":
         return {"stopped": ctx.services.stop_all(within(request["seconds"]))}
     waited: list[str] = []
-    handle = dataclasses.replace(within(request["seconds"], request["task"]), tell=waited.append)
+    control = dataclasses.replace(within(request["seconds"], request["task"]), tell=waited.append)
     try:
-        judged = outcome.returned(FUNCTIONS[request["task"]](ctx, handle))
+        judged = outcome.returned(FUNCTIONS[request["task"]](ctx, control))
     except Exception as error:  # noqa: BLE001  judged as the executor judges it
         judged = outcome.raised(error)
     return judged.as_record() | {"exit_code": int(judged.exit_code), "waited": waited}

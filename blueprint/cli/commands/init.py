@@ -66,7 +66,7 @@ def run(options: Options, workspace: Workspace) -> int:
     try:
         settings, text, notes = _made(options, workspace, place, given)
     except TaskFailed as error:
-        raise UsageError(error.what, error.what_to_do) from error
+        raise UsageError(error.what, error.hint) from error
     notes += _overridden(workspace, settings)
     pyproject.write(path, pyproject.with_table(old, text, path))
     if configuration.load(workspace.root, {}) != settings:
@@ -173,7 +173,7 @@ def _made(
     text = table.text(options.target, values, known, refused)
     settings = _as_read(text)
     notes = [f"Flow {flow.name!r}, deployment {settings.deployment!r}."]
-    notes += [f"Task 28 will see {json.dumps(dict(one.parameters))} refused: {one.why}." for one in refused]
+    notes += [f"Task 28 will see {json.dumps(dict(one.parameters))} refused: {one.reason}." for one in refused]
     problems = parameter_problems(settings, workspace.root, settings.parameters)
     notes += [f"Before you run it, correct [tool.blueprint.parameters]: {problem}." for problem in problems]
     return settings, text, notes
@@ -214,7 +214,7 @@ def _as_read(text: str) -> Settings:
         try:
             return configuration.load(Path(folder), {})
         except UsageError as error:
-            raise UsageError(error.what.replace("pyproject.toml [tool.blueprint]", "--set"), error.what_to_do) from None
+            raise UsageError(error.what.replace("pyproject.toml [tool.blueprint]", "--set"), error.hint) from None
 
 
 def _overridden(workspace: Workspace, settings: Settings) -> list[str]:

@@ -17,7 +17,7 @@ from blueprint import bootstrap
 from blueprint.cli.options import Options
 from blueprint.cli.session import Session, begin, take_over
 from blueprint.config import sources
-from blueprint.config.entrypoint import see_that_it_is_there
+from blueprint.config.entrypoint import validate_entrypoint
 from blueprint.core.errors import BlueprintError, ExitCode, UsageError
 from blueprint.core.files import write_whole
 from blueprint.core.workspace import Workspace
@@ -66,7 +66,7 @@ def _settings(options: Options, workspace: Workspace, before: tuple[str, ...]) -
     settings = sources.load(workspace.root, os.environ, options.settings, before)
     for one in settings.each():
         folder, further = workspace.root / one.source, bool(one.requirements)
-        see_that_it_is_there(one.entrypoint, folder, may_be_installed=further)
+        validate_entrypoint(one.entrypoint, folder, may_be_installed=further)
     return settings
 
 
@@ -146,8 +146,8 @@ def _run_platform_tasks(session: Session, settings: Settings) -> None:
     from blueprint.processes.manager import ServiceManager
     from blueprint.tasks.functions import FUNCTIONS, Context, extra_seconds
 
-    def started(name: str, facts: dict[str, Any]) -> None:
-        session.journal.append("service started", service=name, **facts)
+    def started(name: str, details: dict[str, Any]) -> None:
+        session.journal.append("service started", service=name, **details)
 
     workspace = session.workspace
     context = Context(

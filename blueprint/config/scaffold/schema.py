@@ -41,7 +41,7 @@ class Refusal:
     """Parameters that the schema does not allow, and why."""
 
     parameters: Mapping[str, Any]
-    why: str
+    reason: str
 
 
 def parameters(schema: Mapping[str, Any]) -> list[Parameter]:
@@ -59,7 +59,7 @@ def parameters(schema: Mapping[str, Any]) -> list[Parameter]:
 def refusals(schema: Mapping[str, Any]) -> Iterator[Refusal]:
     """Parameters that break one declared bound each; those of declared limits first, those of mere types last."""
     found = [refusal for name, form in _properties(schema) for refusal in _of_parameter(name, form, schema)]
-    yield from sorted(found, key=lambda refusal: refusal.why.startswith(_OF_TYPE))
+    yield from sorted(found, key=lambda refusal: refusal.reason.startswith(_OF_TYPE))
 
 
 def _properties(schema: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -119,13 +119,13 @@ def _told(form: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
 
 def _of_parameter(name: str, form: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Refusal]:
     resolved = _resolved(form, schema)
-    for value, why in _wrong_values(resolved):
-        yield Refusal({name: value}, why.format(name=name))
+    for value, reason in _wrong_values(resolved):
+        yield Refusal({name: value}, reason.format(name=name))
     default = resolved.get("default")
     if resolved.get("properties") and isinstance(default, Mapping) and _fits_toml(default):
         for key, inner in _properties(resolved):
-            for value, why in _wrong_values(_resolved(inner, schema)):
-                yield Refusal({name: {**default, key: value}}, why.format(name=f"{name}.{key}"))
+            for value, reason in _wrong_values(_resolved(inner, schema)):
+                yield Refusal({name: {**default, key: value}}, reason.format(name=f"{name}.{key}"))
 
 
 def _wrong_values(form: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:

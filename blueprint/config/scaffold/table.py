@@ -114,7 +114,7 @@ def _acceptance(
     if not refused:
         return [*lines, "# refused = [{ … }]  # task 28: must be refused; the flow declares no bound to break"]
     lines += ["refused = [  # task 28: the server must refuse these, by what the flow declares"]
-    lines += [f"    {value(one.parameters)},  # {_one_line(one.why)}" for one in refused]
+    lines += [f"    {value(one.parameters)},  # {_one_line(one.reason)}" for one in refused]
     return [*lines, "]"]
 
 

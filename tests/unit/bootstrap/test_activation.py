@@ -34,7 +34,7 @@ if given is None:
 evidence = bootstrap.verify_activation(workspace, within(30))
 print(json.dumps({{
     "argv": sys.argv[1:], "read": os.read(int(given["fd"]), 100).decode(), "same pid": given["pid"] == str(os.getpid()),
-    "left": [name for name in os.environ if "HANDOVER" in name], "child": evidence.facts["child_prefix"],
+    "left": [name for name in os.environ if "HANDOVER" in name], "child": evidence.details["child_prefix"],
     "path": os.environ["PATH"], "home": os.environ.get("PYTHONHOME"), "changed": evidence.changed,
 }}))
 """

@@ -46,7 +46,7 @@ def test_a_line_that_pins_nothing_is_named(tmp_path: Path, line: str) -> None:
 def test_a_missing_lock_is_one_sentence_with_the_way_on(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentRefused, match="cannot be read") as refusal:
         read_lock(tmp_path / "requirements.lock")
-    assert "git checkout" in refusal.value.what_to_do
+    assert "git checkout" in refusal.value.hint
 
 
 @given(st.data())

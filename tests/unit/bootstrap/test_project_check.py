@@ -39,7 +39,7 @@ def test_a_whole_checkout_passes_and_leaves_nothing_behind(tmp_path: Path) -> No
     workspace = a_checkout(tmp_path / "work")
     before = sorted(workspace.root.rglob("*"))
     evidence = verify_project(workspace, within(10))
-    assert evidence.facts["files"] == list(NEEDED_FILES)
+    assert evidence.details["files"] == list(NEEDED_FILES)
     assert not evidence.changed
     assert sorted(workspace.root.rglob("*")) == before
 
@@ -60,7 +60,7 @@ def test_this_repository_has_the_files_that_it_asks_for() -> None:
 def test_an_old_python_is_told_which_to_use() -> None:
     with pytest.raises(EnvironmentRefused, match=r"Python 3\.10 is too old, 3\.11 or newer is needed") as refusal:
         project._see_python((3, 10))
-    assert "python3.11 run_blueprint.py" in refusal.value.what_to_do
+    assert "python3.11 run_blueprint.py" in refusal.value.hint
 
 
 def test_a_disk_too_full_for_the_environment_is_refused_before_the_install(small_disk: Path) -> None:
@@ -78,7 +78,7 @@ def test_an_installed_environment_needs_little_room(tmp_path: Path, monkeypatch:
     with pytest.raises(EnvironmentRefused, match="free disk space"):
         verify_project(workspace, within(10))
     (site_packages(workspace.venv) / "alpha-1.dist-info").mkdir()
-    assert verify_project(workspace, within(10)).facts["needed_bytes"] == project.BYTES_TO_RUN
+    assert verify_project(workspace, within(10)).details["needed_bytes"] == project.BYTES_TO_RUN
 
 
 def test_a_read_only_folder_is_one_sentence(small_disk: Path) -> None:

@@ -86,9 +86,9 @@ def test_a_broken_environment_is_made_anew_and_the_reason_told(
     break_it(made.venv)
     evidence = bootstrap.ensure_environment(made, within(60))
     assert evidence.changed
-    assert reason in evidence.why
+    assert reason in evidence.reason
     again = bootstrap.ensure_environment(made, within(60))
-    assert (again.changed, again.why) == (False, "")
+    assert (again.changed, again.reason) == (False, "")
     assert child.run([made.python, "-c", "pass"], within(10)).returncode == 0
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from blueprint.config.entrypoint import see_that_it_is_there
+from blueprint.config.entrypoint import validate_entrypoint
 from blueprint.core.errors import UsageError
 from tests.support.garbage import see_that_it_is_proper
 
@@ -29,7 +29,7 @@ from tests.support.garbage import see_that_it_is_proper
 )
 def test_a_flow_that_may_be_there_is_not_refused(tmp_path: Path, code: str) -> None:
     (tmp_path / "flow.py").write_text(code, encoding="utf-8")
-    see_that_it_is_there("flow.py:mine", tmp_path)
+    validate_entrypoint("flow.py:mine", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_flow_that_cannot_be_there_is_refused_before_anything_is_started(
 ) -> None:
     (tmp_path / "flow.py").write_bytes(code)
     with pytest.raises(UsageError, match=says) as raised:
-        see_that_it_is_there("flow.py:mine", tmp_path)
+        validate_entrypoint("flow.py:mine", tmp_path)
     see_that_it_is_proper(raised.value)
     assert "entrypoint" in str(raised.value)
 
@@ -60,19 +60,19 @@ def test_a_flow_that_cannot_be_there_is_refused_before_anything_is_started(
 def test_a_file_or_package_that_is_not_there_is_named(tmp_path: Path, entrypoint: str) -> None:
     (tmp_path / "folder.py").mkdir()
     with pytest.raises(UsageError, match="entrypoint") as raised:
-        see_that_it_is_there(entrypoint, tmp_path)
+        validate_entrypoint(entrypoint, tmp_path)
     see_that_it_is_proper(raised.value)
 
 
 def test_a_package_that_task_4_is_about_to_install_is_not_missed(tmp_path: Path) -> None:
-    see_that_it_is_there("no_such_package.module.mine", tmp_path, may_be_installed=True)
+    validate_entrypoint("no_such_package.module.mine", tmp_path, may_be_installed=True)
 
 
 def test_packages_beside_the_flow_and_installed_ones_are_found_without_running_them(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "__init__.py").write_text("raise SystemExit")
-    see_that_it_is_there("mine.flows.main", tmp_path)
-    see_that_it_is_there("prefect.flows.main", tmp_path)
+    validate_entrypoint("mine.flows.main", tmp_path)
+    validate_entrypoint("prefect.flows.main", tmp_path)
 
 
 @given(code=st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace")))
@@ -81,6 +81,6 @@ def test_packages_beside_the_flow_and_installed_ones_are_found_without_running_t
 def test_no_content_of_the_flows_file_ends_in_a_traceback(tmp_path: Path, code: bytes) -> None:
     (tmp_path / "flow.py").write_bytes(code)
     try:
-        see_that_it_is_there("flow.py:mine", tmp_path)
+        validate_entrypoint("flow.py:mine", tmp_path)
     except UsageError as error:
         see_that_it_is_proper(error)

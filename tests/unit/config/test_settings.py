@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from blueprint.config.settings import BUNDLED, Settings, told_apart
+from blueprint.config.settings import BUNDLED_DEFAULTS, Settings, unique_labels
 
 OWN = {"entrypoint": "flows/mine.py:mine"}
 
@@ -17,7 +17,7 @@ def made(**values: object) -> Settings:
 
 
 def test_the_bundled_pipeline_applies_only_as_long_as_no_flow_is_named() -> None:
-    assert made().entrypoint == BUNDLED["entrypoint"]
+    assert made().entrypoint == BUNDLED_DEFAULTS["entrypoint"]
     assert made().cron == "0 9 * * *"
     own = made(**OWN)
     assert (own.cron, own.parameters, own.data_source, own.check, own.tasks) == (None, {}, None, None, {})
@@ -207,4 +207,4 @@ def test_deployments_are_told_apart_by_the_shortest_names_that_do(
     tables: tuple[dict[str, object], ...], told: tuple[str, ...]
 ) -> None:
     found = made(**OWN, deployments=[{"deployment": "a", **table} for table in tables])
-    assert told_apart(found.each()) == told
+    assert unique_labels(found.each()) == told

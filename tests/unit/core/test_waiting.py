@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from blueprint.core.task import Handle, TaskFailed, TaskStopped, within
+from blueprint.core.task import TaskControl, TaskFailed, TaskStopped, within
 from blueprint.core.waiting import NotReady, try_a_few_times, wait_until
 
 
@@ -63,12 +63,12 @@ def test_a_tighter_bound_than_the_tasks_own_is_kept() -> None:
 
 
 def test_an_interrupt_ends_a_long_wait_at_once_and_without_another_attempt() -> None:
-    handle = within(60)
+    control = within(60)
     probe = Probe(float("inf"))
-    threading.Timer(0.2, handle.stopped.set).start()
+    threading.Timer(0.2, control.stopped.set).start()
     began = time.monotonic()
     with pytest.raises(TaskStopped):
-        wait_until(handle, probe, first=30, most=30)
+        wait_until(control, probe, first=30, most=30)
     assert time.monotonic() - began < 1.5
     assert probe.calls == 1
 
@@ -93,8 +93,8 @@ def test_the_user_is_told_each_reason_once() -> None:
         for reason in reasons:
             raise NotReady(reason)
 
-    handle = Handle(number=8, deadline=time.monotonic() + 10, tell=told.append)
-    wait_until(handle, probe, first=0.01)
+    control = TaskControl(number=8, deadline=time.monotonic() + 10, tell=told.append)
+    wait_until(control, probe, first=0.01)
     assert told == ["refused", "503"]
 
 
@@ -106,7 +106,7 @@ def test_a_few_tries_end_with_the_reason_or_with_nothing() -> None:
 
 
 def test_a_few_tries_are_interrupted_too() -> None:
-    handle = within(60)
-    threading.Timer(0.2, handle.stopped.set).start()
+    control = within(60)
+    threading.Timer(0.2, control.stopped.set).start()
     with pytest.raises(TaskStopped):
-        try_a_few_times(handle, Probe(float("inf")), attempts=1000, first=1)
+        try_a_few_times(control, Probe(float("inf")), attempts=1000, first=1)

@@ -269,7 +269,7 @@ class TestRefusedByTheSystem:
                 filler.write(bytes(4096))
         with pytest.raises(EnvironmentRefused, match="no room is left on the disk") as refusal:
             workspace.prepare()
-        assert "Free some space" in refusal.value.what_to_do
+        assert "Free some space" in refusal.value.hint
         with pytest.raises(EnvironmentRefused, match="no room is left on the disk"):
             workspace.identity()
         assert list(workspace.state.iterdir()) == []

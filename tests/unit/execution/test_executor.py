@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blueprint.core.errors import EnvironmentRefused, ExitCode, UsageError
-from blueprint.core.task import Evidence, Handle, Status, TaskFailed, TaskSkipped, TaskSpec, TaskStopped
+from blueprint.core.task import Evidence, Status, TaskControl, TaskFailed, TaskSkipped, TaskSpec, TaskStopped
 from blueprint.execution.executor import Execution, TaskFunction
 from blueprint.execution.history import ExecutionRecord, TaskRecord, executions
 from blueprint.execution.journal import Journal, read
@@ -60,16 +60,16 @@ class Bench:
         return found
 
 
-def passes(_handle: Handle) -> Evidence:
+def passes(_handle: TaskControl) -> Evidence:
     return Evidence("seen")
 
 
-def fails(_handle: Handle) -> Evidence:
-    raise TaskFailed("no rows", where_to_look="server.log", what_to_do="look", facts={"rows": 0})
+def fails(_handle: TaskControl) -> Evidence:
+    raise TaskFailed("no rows", where_to_look="server.log", hint="look", details={"rows": 0})
 
 
 def raises(error: BaseException) -> TaskFunction:
-    def function(_handle: Handle) -> Evidence:
+    def function(_handle: TaskControl) -> Evidence:
         raise error
 
     return function
@@ -78,18 +78,18 @@ def raises(error: BaseException) -> TaskFunction:
 def hangs(until: threading.Event, waiting: str = "") -> TaskFunction:
     """A task that listens to nobody."""
 
-    def function(handle: Handle) -> Evidence:
+    def function(control: TaskControl) -> Evidence:
         if waiting:
-            handle.waiting(waiting)
+            control.waiting(waiting)
         until.wait(60)
         return Evidence("much too late")
 
     return function
 
 
-def waits_politely(handle: Handle) -> Evidence:
-    handle.waiting("the server")
-    handle.pause(60)
+def waits_politely(control: TaskControl) -> Evidence:
+    control.waiting("the server")
+    control.pause(60)
     return Evidence("never")
 
 
@@ -105,7 +105,7 @@ class TestOrder:
     def test_tasks_that_need_nothing_of_each_other_run_at_the_same_time(self) -> None:
         together = threading.Barrier(4)  # passed only when all four are at work at once
 
-        def meets(_handle: Handle) -> Evidence:
+        def meets(_handle: TaskControl) -> Evidence:
             together.wait(10)
             return Evidence("met")
 
@@ -117,11 +117,11 @@ class TestOrder:
         at_work: list[int] = []
         most: list[int] = []
 
-        def counts(handle: Handle) -> Evidence:
-            at_work.append(handle.number)
+        def counts(control: TaskControl) -> Evidence:
+            at_work.append(control.number)
             most.append(len(at_work))
-            handle.pause(0.02)
-            at_work.remove(handle.number)
+            control.pause(0.02)
+            at_work.remove(control.number)
             return Evidence("")
 
         bench = Bench(dict.fromkeys(range(1, 9), ()), jobs=jobs)
@@ -146,11 +146,11 @@ class TestOrder:
         too_early: list[int] = []
         delays = {number: dice.choice([0.0, 0.0, 0.002]) for number in needs}
 
-        def looks(handle: Handle) -> Evidence:
-            if not ended.issuperset(needs[handle.number]):
-                too_early.append(handle.number)
-            handle.pause(delays[handle.number])
-            ended.add(handle.number)
+        def looks(control: TaskControl) -> Evidence:
+            if not ended.issuperset(needs[control.number]):
+                too_early.append(control.number)
+            control.pause(delays[control.number])
+            ended.add(control.number)
             return Evidence("")
 
         bench = Bench(needs, jobs=jobs)
@@ -162,11 +162,11 @@ class TestOrder:
     def test_a_long_task_does_not_hold_up_a_chain_beside_it(self) -> None:
         chain_done = threading.Event()
 
-        def long(_handle: Handle) -> Evidence:
+        def long(_handle: TaskControl) -> Evidence:
             assert chain_done.wait(10)
             return Evidence("")
 
-        def last(_handle: Handle) -> Evidence:
+        def last(_handle: TaskControl) -> Evidence:
             chain_done.set()
             return Evidence("")
 
@@ -184,8 +184,8 @@ class TestOrder:
         bench = Bench({}, plan=make_plan(specs({1: (), 2: (1,)}), resume_from=2))
         called: list[int] = []
 
-        def notes(handle: Handle) -> Evidence:
-            called.append(handle.number)
+        def notes(control: TaskControl) -> Evidence:
+            called.append(control.number)
             return Evidence("")
 
         bench.run(notes, notes)
@@ -198,13 +198,13 @@ class TestEnds:
         bench = Bench({1: (), 2: (), 3: ()})
         statuses = bench.run(
             lambda _: Evidence("500 rows", {"rows": 500}),
-            lambda _: Evidence("started", {"pid": 7}, changed=True, why="was not running"),
+            lambda _: Evidence("started", {"pid": 7}, changed=True, reason="was not running"),
             raises(TaskSkipped("no pool with serve")),
         )
         assert statuses == {1: Status.OK, 2: Status.CHANGED, 3: Status.SKIPPED}
         ok, changed, skipped = (bench.finished(number) for number in (1, 2, 3))
-        assert (ok["status"], ok["summary"], ok["facts"], ok["why"]) == ("ok", "500 rows", {"rows": 500}, "")
-        assert (changed["status"], changed["why"]) == ("changed", "was not running")
+        assert (ok["status"], ok["summary"], ok["details"], ok["reason"]) == ("ok", "500 rows", {"rows": 500}, "")
+        assert (changed["status"], changed["reason"]) == ("changed", "was not running")
         assert (skipped["status"], skipped["summary"]) == ("skipped", "no pool with serve")
         assert "what" not in ok
         assert bench.execution.exit_code == ExitCode.PROVEN
@@ -214,8 +214,8 @@ class TestEnds:
         bench.run(fails)
         record = bench.finished(1)
         assert (record["status"], record["what"]) == ("failed", "no rows")
-        assert (record["where_to_look"], record["what_to_do"]) == ("server.log", "look")
-        assert record["facts"] == {"rows": 0}
+        assert (record["where_to_look"], record["hint"]) == ("server.log", "look")
+        assert record["details"] == {"rows": 0}
         assert bench.execution.exit_code == ExitCode.TASK_FAILED
 
     @pytest.mark.parametrize("jobs", [1, 8])
@@ -249,12 +249,12 @@ class TestEnds:
         statuses = bench.run(raises(error), t4=fails)
         assert [statuses[number].value for number in (1, 2, 3, 4)] == ["failed", "blocked", "ok", "failed"]
         assert bench.finished(1)["what"] == text
-        assert "in function" in bench.finished(1)["facts"]["traceback"]
+        assert "in function" in bench.finished(1)["details"]["traceback"]
         assert bench.execution.exit_code == ExitCode.BUG
 
     def test_a_task_without_evidence_is_not_ticked(self) -> None:
         bench = Bench({1: ()})
-        nothing: Callable[[Handle], Any] = lambda _handle: None  # noqa: E731 - what a wrong task looks like
+        nothing: Callable[[TaskControl], Any] = lambda _handle: None  # noqa: E731 - what a wrong task looks like
         assert bench.run(nothing) == {1: Status.FAILED}
         assert bench.finished(1)["what"] == "It returned NoneType instead of evidence."
         assert bench.execution.exit_code == ExitCode.BUG
@@ -271,15 +271,15 @@ class TestEnds:
     ) -> None:
         bench = Bench({1: (), 2: ()})
         assert bench.run(raises(error), fails) == {1: Status.FAILED, 2: Status.FAILED}
-        assert (bench.finished(1)["what"], bench.finished(1)["what_to_do"]) == (error.what, "Stop it.")
-        assert "traceback" not in bench.finished(1)["facts"]
+        assert (bench.finished(1)["what"], bench.finished(1)["hint"]) == (error.what, "Stop it.")
+        assert "traceback" not in bench.finished(1)["details"]
         assert bench.execution.exit_code == code
 
     def test_what_a_task_waits_for_is_told_while_it_waits(self) -> None:
         bench = Bench({1: ()})
 
-        def waits(handle: Handle) -> Evidence:
-            handle.waiting("the server to be ready")
+        def waits(control: TaskControl) -> Evidence:
+            control.waiting("the server to be ready")
             assert bench.told == [(1, "the server to be ready")]
             return Evidence("")
 
@@ -288,7 +288,7 @@ class TestEnds:
     def test_a_record_is_kept_before_the_task_begins(self) -> None:
         bench = Bench({1: ()})
 
-        def looks(_handle: Handle) -> Evidence:
+        def looks(_handle: TaskControl) -> Evidence:
             assert bench.records == [{"kind": "task started", "task": 1, "mode": "run"}]
             return Evidence("")
 
@@ -298,10 +298,10 @@ class TestEnds:
         now = [1000.0]
         bench = Bench({1: ()}, clock=lambda: now[0])
 
-        def takes_seven_seconds(handle: Handle) -> Evidence:
-            assert handle.remaining() == 30.0
+        def takes_seven_seconds(control: TaskControl) -> Evidence:
+            assert control.remaining() == 30.0
             now[0] += 7.0
-            assert handle.remaining() == 23.0
+            assert control.remaining() == 23.0
             return Evidence("")
 
         bench.run(takes_seven_seconds)
@@ -330,8 +330,8 @@ class TestDeadlines:
     def test_an_abandoned_task_is_told_to_stop_so_that_it_does_no_more_harm(self) -> None:
         heard = threading.Event()
 
-        def hears_it_late(handle: Handle) -> Evidence:
-            if handle.stopped.wait(20):
+        def hears_it_late(control: TaskControl) -> Evidence:
+            if control.stopped.wait(20):
                 heard.set()
             return Evidence("")
 
@@ -341,7 +341,7 @@ class TestDeadlines:
     def test_a_task_that_returns_within_its_grace_has_proven_what_it_proved(self) -> None:
         bench = Bench({1: ()}, seconds=0.1, grace=5.0)
 
-        def cleans_up(_handle: Handle) -> Evidence:
+        def cleans_up(_handle: TaskControl) -> Evidence:
             threading.Event().wait(0.3)
             return Evidence("just in time")
 
@@ -350,13 +350,13 @@ class TestDeadlines:
     def test_what_an_abandoned_task_returns_later_changes_nothing(self) -> None:
         late = threading.Event()
 
-        def takes_a_while(handle: Handle) -> Evidence:
-            handle.pause(0.2)
+        def takes_a_while(control: TaskControl) -> Evidence:
+            control.pause(0.2)
             return Evidence("")
 
-        def lets_the_abandoned_one_return(handle: Handle) -> Evidence:
+        def lets_the_abandoned_one_return(control: TaskControl) -> Evidence:
             late.set()
-            return takes_a_while(handle)
+            return takes_a_while(control)
 
         bench = Bench({1: (), 2: (), 3: (2,), 4: (3,), 5: (4,)}, seconds=0.4, grace=0.1)
         bench.run(hangs(late), *[takes_a_while] * 3, lets_the_abandoned_one_return)
@@ -364,8 +364,8 @@ class TestDeadlines:
         assert bench.order("task finished") == [2, 3, 1, 4, 5]
 
     def test_a_deadline_counts_from_the_start_of_its_own_task(self) -> None:
-        def takes_a_while(handle: Handle) -> Evidence:
-            handle.pause(0.4)
+        def takes_a_while(control: TaskControl) -> Evidence:
+            control.pause(0.4)
             return Evidence("")
 
         bench = Bench({1: (), 2: (), 3: ()}, seconds=1.0, grace=0.1, jobs=1)  # 1.2 s together
@@ -384,7 +384,7 @@ class TestInterruption:
         bench = Bench({1: (), 2: (), 3: (), 4: (1,)}, stop=stop)
         stopped_at: list[float] = []
 
-        def stops(_handle: Handle) -> Evidence:
+        def stops(_handle: TaskControl) -> Evidence:
             threading.Event().wait(0.2)
             stopped_at.append(time.monotonic())
             stop.set()
@@ -403,9 +403,9 @@ class TestInterruption:
         stop = threading.Event()
         bench = Bench({1: ()}, stop=stop)
 
-        def is_confused(handle: Handle) -> Evidence:
+        def is_confused(control: TaskControl) -> Evidence:
             stop.set()
-            handle.stopped.wait(10)
+            control.stopped.wait(10)
             raise ConnectionError("the other end went away")
 
         assert bench.run(is_confused) == {1: Status.INTERRUPTED}
@@ -503,8 +503,8 @@ class TestParts:
         tasks = specs({1: (), 2: (1,), 3: (2,), 4: ()})
         called: list[int] = []
 
-        def notes(handle: Handle) -> Evidence:
-            called.append(handle.number)
+        def notes(control: TaskControl) -> Evidence:
+            called.append(control.number)
             return Evidence("")
 
         def once(plan: Plan, execution_id: str, functions: Mapping[int, TaskFunction]) -> ExecutionRecord:
@@ -525,7 +525,7 @@ class TestParts:
         assert called == [1, 2, 3]  # 1 is checked again, 4 is not needed by what is left
         assert second.origin == "E1"
         assert second.tasks[1] == TaskRecord(
-            1, Status.OK, "check first", second.tasks[1].seconds, facts={},
+            1, Status.OK, "check first", second.tasks[1].seconds, details={},
             started_at=second.tasks[1].started_at, finished_at=second.tasks[1].finished_at,
         )  # fmt: skip
         assert make_plan(tasks, resume=second).to_run == ()
@@ -537,13 +537,13 @@ class TestRecordRefused:
         heard = threading.Event()
         at_work = threading.Event()
 
-        def runs(handle: Handle) -> Evidence:
+        def runs(control: TaskControl) -> Evidence:
             at_work.set()
-            if handle.stopped.wait(20):
+            if control.stopped.wait(20):
                 heard.set()
             return Evidence("")
 
-        def follows(_handle: Handle) -> Evidence:
+        def follows(_handle: TaskControl) -> Evidence:
             at_work.wait(10)
             return Evidence("")
 

@@ -113,8 +113,8 @@ class TestRecords:
     def test_file_names_that_are_not_text_are_kept(self, path: Path) -> None:
         name = os.fsdecode(b"caf\xe9\n\x85")
         with Journal.open(path) as journal:
-            journal.append("task finished", facts={"file": name, "path": Path("/x"), "crc": "kept"})
-        assert read(path)[0]["facts"] == {"file": name, "path": "/x", "crc": "kept"}
+            journal.append("task finished", details={"file": name, "path": Path("/x"), "crc": "kept"})
+        assert read(path)[0]["details"] == {"file": name, "path": "/x", "crc": "kept"}
 
     def test_each_line_can_be_read_by_any_json_reader(self, path: Path) -> None:
         for line in written(path, ["a", "ü"]):
@@ -287,7 +287,7 @@ class TestDamage:
             with pytest.raises(JournalDamaged) as damage:
                 Journal.open(path)
             assert damage.value.exit_code == ExitCode.ENVIRONMENT
-            command = damage.value.what_to_do.partition("new one: ")[2]
+            command = damage.value.hint.partition("new one: ")[2]
             subprocess.run(shlex.split(command), check=True)
             assert path.with_name(expected).read_bytes() == damaged
             Journal.open(path).close()
@@ -453,14 +453,14 @@ class TestHistory:
             )
             journal.append("task started", task=1, mode="run")
             journal.append(
-                "task finished", task=1, status="changed", seconds=1.5, summary="s", facts={"a": 1}, why="was gone"
+                "task finished", task=1, status="changed", seconds=1.5, summary="s", details={"a": 1}, reason="was gone"
             )
             journal.append("task started", task=2, mode="run")
         with Journal.open(path, "E2") as journal:
             journal.append("execution started", origin="E1", plan={"1": "check first", "2": "run"})
             journal.append("task started", task=2, mode="run")
             journal.append(
-                "task finished", task=2, status="failed", what="no", where_to_look="here", what_to_do="that", seconds=2
+                "task finished", task=2, status="failed", what="no", where_to_look="here", hint="that", seconds=2
             )
             journal.append("task finished", task=3, status="blocked", summary="needs task 2, which failed")
             journal.append("execution finished", status="failed", exit_code=1)
@@ -478,14 +478,14 @@ class TestHistory:
         assert not killed.passed(3)
         first, second = killed.tasks[1], killed.tasks[2]
         assert (first.status, first.mode, first.seconds, first.summary) == (Status.CHANGED, "run", 1.5, "s")
-        assert (first.facts, first.why) == ({"a": 1}, "was gone")
+        assert (first.details, first.reason) == ({"a": 1}, "was gone")
         assert first.started_at < first.finished_at
         assert (second.status, second.mode, second.seconds, second.finished_at) == (Status.INTERRUPTED, "run", None, "")
 
         assert (failed.status, failed.exit_code, failed.interrupted) == ("failed", 1, False)
         assert failed.origin == "E1"
         wrong = failed.tasks[2]
-        assert (wrong.status, wrong.what, wrong.where_to_look, wrong.what_to_do) == (
+        assert (wrong.status, wrong.what, wrong.where_to_look, wrong.hint) == (
             Status.FAILED, "no", "here", "that",
         )  # fmt: skip
         assert failed.tasks[3].status is Status.BLOCKED

@@ -264,8 +264,8 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(folder: Path) -> None:
 
 def test_the_acceptance_check_gives_the_facts_of_a_run_that_landed() -> None:
     load(TABLE, "run", batch(100).rows())
-    facts = rows_landed("run", {"source_url": None})
-    assert (facts["table"], facts["rows"], facts["records"]) == (TABLE, 100, 100)
+    details = rows_landed("run", {"source_url": None})
+    assert (details["table"], details["rows"], details["records"]) == (TABLE, 100, 100)
     load("warehouse.test.metrics", "run", batch(20).rows())
     assert rows_landed("run", {"batch_size": 20, "target_table": "warehouse.test.metrics"})["rows"] == 20
 

@@ -22,7 +22,7 @@ def test_another_content_of_the_flows_file_is_another_version(tmp_path: Path) ->
 
 def as_deployed(target: DesiredDeployment, **other: object) -> Deployment:
     step = {"prefect.deployments.steps.set_working_directory": {"directory": target.folder}}
-    facts: dict[str, object] = {
+    details: dict[str, object] = {
         "id": "1",
         "name": target.name,
         "flow_id": "2",
@@ -42,7 +42,7 @@ def as_deployed(target: DesiredDeployment, **other: object) -> Deployment:
         "concurrency_limit": target.concurrency_limit,
         "job_variables": target.job_variables,
     }
-    return Deployment(**{**facts, **other})  # type: ignore[arg-type]
+    return Deployment(**{**details, **other})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

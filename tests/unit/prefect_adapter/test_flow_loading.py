@@ -29,7 +29,7 @@ def test_a_flow_that_cannot_be_loaded_is_a_failure_that_names_it(tmp_path: Path,
     with pytest.raises(TaskFailed, match=settings.entrypoint) as raised:
         flow_definition(settings, tmp_path)
     assert says in raised.value.what
-    assert raised.value.what_to_do
+    assert raised.value.hint
 
 
 def test_a_flows_file_that_is_gone_is_a_failure_that_names_it(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def make_house(folder: Path) -> House:
     folder.mkdir(parents=True, exist_ok=True)
     workspace = uuid.uuid4().hex
     started: list[tuple[str, dict[str, Any]]] = []
-    manager = ServiceManager(folder / "services", workspace, lambda name, facts: started.append((name, facts)))
+    manager = ServiceManager(folder / "services", workspace, lambda name, details: started.append((name, details)))
     return House(folder, workspace, manager, started)
 
 

@@ -39,10 +39,10 @@ def _afresh(house: House) -> ServiceManager:
 def test_a_service_is_started_once_and_adopted_by_the_next_execution(house: House) -> None:
     service = house.service()
     first = house.manager.ensure(service, within(20))
-    assert (first.changed, first.why) == (True, "it was not running")
+    assert (first.changed, first.reason) == (True, "it was not running")
     assert get(f"http://127.0.0.1:{service.port}/", timeout=2).text == "hello"
     second = _afresh(house).ensure(service, within(20))
-    assert (second.identity, second.changed, second.why) == (first.identity, False, "")
+    assert (second.identity, second.changed, second.reason) == (first.identity, False, "")
     assert house.carriers() == [first.identity.pid]
 
 
@@ -52,7 +52,7 @@ def test_what_was_begun_is_waited_for_and_told_as_started(house: House) -> None:
     (pid,) = house.carriers()
     house.manager.begin(service, within(20))
     started = house.manager.ensure(service, within(20))
-    assert (started.identity.pid, started.changed, started.why) == (pid, True, "it was not running")
+    assert (started.identity.pid, started.changed, started.reason) == (pid, True, "it was not running")
     assert get(f"http://127.0.0.1:{service.port}/", timeout=2).text == "hello"
     house.manager.begin(service, within(20))
     assert not house.manager.ensure(service, within(20)).changed
@@ -94,7 +94,7 @@ def test_each_start_is_told_to_the_journal_once(house: House) -> None:
     pid = house.manager.ensure(service, within(20)).identity.pid
     house.manager.ensure(service, within(20))
     assert house.started == [
-        ("web", {"pid": pid, "port": service.port, "log": str(service.log), "why": "it was not running"})
+        ("web", {"pid": pid, "port": service.port, "log": str(service.log), "reason": "it was not running"})
     ]
 
 
@@ -148,7 +148,7 @@ def test_changed_settings_restart_it_and_another_terminal_does_not(house: House)
     assert not house.manager.ensure(replace(service, inherit={"TERM": "dumb"}), within(20)).changed
     second = house.manager.ensure(replace(service, env={"SETTING": "two"}), within(20))
     assert second.changed
-    assert "settings had changed" in second.why
+    assert "settings had changed" in second.reason
     assert not runs(first.identity.pid)
     assert house.carriers() == [second.identity.pid]
 
@@ -160,7 +160,7 @@ def test_a_killed_service_is_started_anew_and_the_user_is_told_why(house: House)
     eventually(lambda: not runs(first.identity.pid))  # it is our child, so that it is a zombie now
     second = house.manager.ensure(service, within(20))
     assert second.changed
-    assert f"pid {first.identity.pid}) was" in second.why
+    assert f"pid {first.identity.pid}) was" in second.reason
     assert runs(second.identity.pid)
 
 
@@ -174,7 +174,7 @@ def test_after_a_restart_of_the_machine_it_is_started_anew(house: House, strange
         house.folder / "services", replace(ended, identity=replace(ended.identity, boot_id="before"), ready=True)
     )
     started = house.manager.ensure(service, within(20))
-    assert started.why == "the machine was restarted since"
+    assert started.reason == "the machine was restarted since"
     assert runs(bystander.pid)
 
 
@@ -191,8 +191,8 @@ def test_a_frozen_service_is_a_clear_timeout_and_then_a_restart_that_says_so(hou
     eventually(lambda: house.manager.state("web") == "frozen")
     began = time.monotonic()
     second = house.manager.ensure(service, within(30))
-    assert "did not answer (no whole answer within 0.5 s)" in second.why
-    assert "frozen" in second.why
+    assert "did not answer (no whole answer within 0.5 s)" in second.reason
+    assert "frozen" in second.reason
     assert not runs(first.identity.pid)
     assert get(f"http://127.0.0.1:{service.port}/", timeout=2).status == 200
     assert time.monotonic() - began < 8
@@ -212,7 +212,7 @@ def test_a_service_that_runs_and_no_longer_answers_is_restarted(house: House) ->
     first = house.manager.ensure(service, within(20))
     broken.set()
     second = house.manager.ensure(service, within(20))
-    assert second.why == "it did not answer (HTTP 500)"
+    assert second.reason == "it did not answer (HTTP 500)"
     assert not runs(first.identity.pid)
 
 
@@ -253,11 +253,11 @@ def test_one_that_hangs_without_answering_fails_at_the_deadline_and_is_not_left_
 
 def test_ctrl_c_during_a_start_is_prompt_and_the_next_execution_adopts_what_was_started(house: House) -> None:
     service = house.service("slow")
-    handle = within(60)
-    threading.Timer(0.4, handle.stopped.set).start()
+    control = within(60)
+    threading.Timer(0.4, control.stopped.set).start()
     began = time.monotonic()
     with pytest.raises(TaskStopped):
-        house.manager.ensure(service, handle)
+        house.manager.ensure(service, control)
     assert time.monotonic() - began < 2
     left = house.carriers()
     assert len(left) == 1
@@ -271,14 +271,14 @@ def _start_and_be_killed_before_the_record(house: House, *flags: str) -> int:
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from blueprint.processes.launching import launch\n"
-        "from blueprint.processes.ownership import Mark\n"
+        "from blueprint.processes.ownership import OwnershipTag\n"
         "from blueprint.processes.spec import Service\n"
         f"folder = Path({str(house.folder)!r})\n"
         "nothing = lambda: None\n"
         "argv = tuple(sys.argv[1:])\n"
         "service = Service('web', 'The web', argv, {'SETTING': 'one'}, folder, folder / 'logs' / 'web.log',\n"
         "                  '127.0.0.1', int(argv[2]), nothing, nothing)\n"
-        f"launch(service, Mark({house.workspace!r}, 'web'), service.fingerprint({house.workspace!r}))\n"
+        f"launch(service, OwnershipTag({house.workspace!r}, 'web'), service.fingerprint({house.workspace!r}))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     service = house.service(*flags)
@@ -294,7 +294,7 @@ def test_killed_between_start_and_record_nothing_is_lost_and_nothing_runs_twice(
     port = int(psutil.Process(pid).cmdline()[2])
     adopted = house.manager.ensure(house.service(port=port), within(20))
     assert (adopted.identity.pid, adopted.changed) == (pid, False)
-    assert "record was missing" in adopted.why
+    assert "record was missing" in adopted.reason
     assert house.carriers() == [pid]
     assert house.manager.state("web") == "running"
 
@@ -303,7 +303,7 @@ def test_killed_between_start_and_record_and_started_with_other_settings_the_fir
     pid = _start_and_be_killed_before_the_record(house, "deaf")
     started = house.manager.ensure(house.service(), within(40))
     assert started.changed
-    assert f"pid {pid}" in started.why
+    assert f"pid {pid}" in started.reason
     assert house.carriers() == [started.identity.pid]
 
 
@@ -314,7 +314,7 @@ def test_a_torn_record_costs_one_sentence_and_no_second_service(house: House, co
     (house.folder / "services" / "web.json").write_bytes(content)
     second = _afresh(house).ensure(service, within(20))
     assert second.identity == first.identity
-    assert "web.json cannot be used" in second.why
+    assert "web.json cannot be used" in second.reason
     assert house.carriers() == [first.identity.pid]
 
 
@@ -327,7 +327,7 @@ def test_what_is_left_of_a_dead_service_is_ended_before_it_is_started_anew(house
     eventually(lambda: not runs(first.identity.pid))
     assert {seen.pid for seen in house.manager.strays()} == left
     second = house.manager.ensure(service, within(20))
-    assert all(str(pid) in second.why for pid in left)
+    assert all(str(pid) in second.reason for pid in left)
     assert not any(map(runs, left))
     assert house.manager.strays() == []
 

@@ -18,7 +18,7 @@ from blueprint.core.errors import EnvironmentRefused
 from blueprint.core.task import TaskStopped, within
 from blueprint.processes import records
 from blueprint.processes.identity import identify
-from blueprint.processes.ownership import SERVICE_VARIABLE, Mark, kin
+from blueprint.processes.ownership import SERVICE_VARIABLE, OwnershipTag, owned_processes
 from blueprint.processes.records import ServiceRecord
 from tests.unit.processes.helpers import House, eventually, runs
 
@@ -106,10 +106,10 @@ def test_a_stop_with_little_time_still_ends_everything_within_it(house: House) -
 
 def test_ctrl_c_during_a_stop_is_prompt(house: House) -> None:
     house.manager.ensure(house.service("deaf"), within(20))
-    handle = within(60)
-    handle.stopped.set()
+    control = within(60)
+    control.stopped.set()
     with pytest.raises(TaskStopped):
-        house.manager.stop("web", handle)
+        house.manager.stop("web", control)
 
 
 def test_a_recycled_pid_is_neither_stopped_nor_adopted(house: House, stranger: Start) -> None:
@@ -128,7 +128,7 @@ def test_a_recycled_pid_is_neither_stopped_nor_adopted(house: House, stranger: S
     assert runs(bystander.pid)
     records.write(house.folder / "services", recycled)
     started = house.manager.ensure(service, within(20))
-    assert "belongs to another process" in started.why
+    assert "belongs to another process" in started.reason
     assert started.identity.pid != bystander.pid
     assert runs(bystander.pid)
 
@@ -196,7 +196,7 @@ def test_services_that_another_checkout_started_from_within_ours_are_not_ended_w
     outer = replace(ours, argv=(ours.argv[0], "-c", inner), port=None, ready=nothing, alive=nothing)
     house.manager.ensure(outer, within(20))
     eventually(neighbour.carriers)
-    family = {seen.pid for seen in kin(Mark(house.workspace, "outer"))}
+    family = {seen.pid for seen in owned_processes(OwnershipTag(house.workspace, "outer"))}
     assert family == set(house.carriers()), "the inner one is a child of the outer one, and still not of its family"
     house.manager.stop_all(within(20))
     assert house.carriers() == []

@@ -99,7 +99,7 @@ def test_a_second_stage_does_not_show_again_what_the_first_has_shown(tmp_path: P
 
 
 def test_a_failure_says_where_to_look_and_what_to_do(screen: Screen) -> None:
-    screen.finish(1, "failed", where_to_look="logs/server.log", what_to_do="Run it again.", why="not shown")
+    screen.finish(1, "failed", where_to_look="logs/server.log", hint="Run it again.", reason="not shown")
     text = "\n".join(screen.shown)
     assert "look at: logs/server.log" in text
     assert "to do: Run it again." in text
@@ -107,12 +107,12 @@ def test_a_failure_says_where_to_look_and_what_to_do(screen: Screen) -> None:
 
 
 def test_a_task_that_had_to_act_says_why(screen: Screen) -> None:
-    screen.finish(1, "changed", why="the server was down")
+    screen.finish(1, "changed", reason="the server was down")
     assert screen.shown[-1].strip() == "because: the server was down"
 
 
 def test_each_line_of_the_log_has_its_own_time(screen: Screen) -> None:
-    screen.finish(1, "failed", what_to_do="x")
+    screen.finish(1, "failed", hint="x")
     screen.lines.line("now")
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} ", line) for line in screen.logged)
     assert [line[24:] for line in screen.logged] == screen.shown

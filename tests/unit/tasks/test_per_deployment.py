@@ -13,10 +13,10 @@ import pytest
 
 from blueprint.config.settings import Settings
 from blueprint.core.errors import EnvironmentRefused, ExitCode
-from blueprint.core.task import Evidence, Handle, Status, TaskFailed, TaskSkipped, TaskStopped, within
+from blueprint.core.task import Evidence, Status, TaskControl, TaskFailed, TaskSkipped, TaskStopped, within
 from blueprint.core.workspace import Workspace
 from blueprint.execution import outcome as verdict
-from blueprint.execution.outcome import Verdict
+from blueprint.execution.outcome import TaskOutcome
 from blueprint.processes.manager import ServiceManager
 from blueprint.tasks.functions import FUNCTIONS, OF_EACH, Context, extra_seconds
 from blueprint.tasks.per_deployment import Function, in_turn, side_by_side
@@ -31,14 +31,14 @@ def context(root: Path, *names: str, **values: Any) -> Context:
     return Context(settings, Workspace(root), ServiceManager(root, "id"), "origin", lambda text, key: f"{key}: {text}")
 
 
-def outcome(function: Function, ctx: Context, handle: Handle | None = None) -> Verdict:
+def outcome(function: Function, ctx: Context, control: TaskControl | None = None) -> TaskOutcome:
     try:
-        return verdict.returned(function(ctx, handle or within(30)))
+        return verdict.returned(function(ctx, control or within(30)))
     except Exception as error:  # noqa: BLE001  judged as the executor judges it
         return verdict.raised(error)
 
 
-def shown(ctx: Context, _handle: Handle) -> Evidence:
+def shown(ctx: Context, _handle: TaskControl) -> Evidence:
     return Evidence(f"ran {ctx.settings.deployment}", {"of": ctx.label})
 
 
@@ -46,7 +46,7 @@ def shown(ctx: Context, _handle: Handle) -> Evidence:
 def test_the_evidence_of_each_is_kept_under_its_name(tmp_path: Path, over_each: OverEach) -> None:
     found = outcome(over_each(shown), context(tmp_path, "nightly", "hourly"))
     assert found.summary == "nightly: ran nightly; hourly: ran hourly"
-    assert {name: one["facts"] for name, one in found.facts["deployments"].items()} == {
+    assert {name: one["details"] for name, one in found.details["deployments"].items()} == {
         "nightly": {"of": "nightly"},
         "hourly": {"of": "hourly"},
     }
@@ -56,37 +56,37 @@ def test_the_evidence_of_each_is_kept_under_its_name(tmp_path: Path, over_each: 
 @BOTH
 def test_a_single_deployment_is_told_as_if_there_were_no_table(tmp_path: Path, over_each: OverEach) -> None:
     found = outcome(over_each(shown), context(tmp_path, "only"))
-    assert (found.summary, found.facts) == ("ran only", {"of": ""})
+    assert (found.summary, found.details) == ("ran only", {"of": ""})
 
 
 @BOTH
 def test_a_failure_names_the_deployment_and_keeps_what_the_others_showed(tmp_path: Path, over_each: OverEach) -> None:
-    def task(ctx: Context, handle: Handle) -> Evidence:
+    def task(ctx: Context, control: TaskControl) -> Evidence:
         if ctx.label in ("hourly", "weekly"):
-            raise TaskFailed(f"no rows in {ctx.label}.", where_to_look="the log", what_to_do="Mend it.", facts={"n": 0})
-        return shown(ctx, handle)
+            raise TaskFailed(f"no rows in {ctx.label}.", where_to_look="the log", hint="Mend it.", details={"n": 0})
+        return shown(ctx, control)
 
     found = outcome(over_each(task), context(tmp_path, "nightly", "hourly", "weekly"))
     assert found.status is Status.FAILED
     assert found.summary == "hourly: no rows in hourly.; weekly: no rows in weekly. Passed: nightly."
-    assert (found.where_to_look, found.what_to_do) == ("the log", "Mend it.")
-    each = found.facts["deployments"]
+    assert (found.where_to_look, found.hint) == ("the log", "Mend it.")
+    each = found.details["deployments"]
     assert [each[name]["status"] for name in ("nightly", "hourly", "weekly")] == ["ok", "failed", "failed"]
-    assert each["nightly"]["facts"] == {"of": "nightly"}
-    assert each["weekly"]["facts"] == {"n": 0}
+    assert each["nightly"]["details"] == {"of": "nightly"}
+    assert each["weekly"]["details"] == {"n": 0}
 
 
 @BOTH
 def test_what_could_be_proven_of_one_only_is_not_shown_as_proven_of_all(tmp_path: Path, over_each: OverEach) -> None:
-    def task(ctx: Context, handle: Handle) -> Evidence:
+    def task(ctx: Context, control: TaskControl) -> Evidence:
         if ctx.label != "nightly":
             raise TaskSkipped("no schedule")
-        return dataclasses.replace(shown(ctx, handle), changed=True, why="it was not there")
+        return dataclasses.replace(shown(ctx, control), changed=True, reason="it was not there")
 
     found = outcome(over_each(task), context(tmp_path, "nightly", "hourly"))
     assert found.status is Status.CHANGED
     assert found.summary == "nightly: ran nightly; hourly: skipped, no schedule"
-    assert found.why == "nightly: it was not there"
+    assert found.reason == "nightly: it was not there"
     found = outcome(over_each(task), context(tmp_path, "hourly", "weekly"))
     assert (found.status, found.summary) == (Status.SKIPPED, "no schedule")
 
@@ -95,16 +95,16 @@ def test_what_could_be_proven_of_one_only_is_not_shown_as_proven_of_all(tmp_path
 def test_what_is_of_the_platform_is_done_once_and_its_failure_is_the_tasks(tmp_path: Path, over_each: OverEach) -> None:
     calls: list[str] = []
 
-    def first(ctx: Context, _handle: Handle) -> Evidence:
+    def first(ctx: Context, _handle: TaskControl) -> Evidence:
         calls.append(ctx.label)
-        return Evidence("page served", {"page": 1}, changed=True, why="it was gone")
+        return Evidence("page served", {"page": 1}, changed=True, reason="it was gone")
 
     found = outcome(over_each(shown, first=first), context(tmp_path, "a", "b"))
     assert calls == [""]
-    assert (found.summary, found.why) == ("page served; a: ran a; b: ran b", "it was gone")
-    assert set(found.facts) == {"page", "deployments"}
+    assert (found.summary, found.reason) == ("page served; a: ran a; b: ran b", "it was gone")
+    assert set(found.details) == {"page", "deployments"}
 
-    def broken(_ctx: Context, _handle: Handle) -> Evidence:
+    def broken(_ctx: Context, _handle: TaskControl) -> Evidence:
         raise TaskFailed("no page")
 
     assert outcome(over_each(shown, first=broken), context(tmp_path, "a", "b")).summary == "no page"
@@ -122,12 +122,12 @@ def test_what_is_of_the_platform_is_done_once_and_its_failure_is_the_tasks(tmp_p
 def test_the_exit_code_is_that_of_the_worst_deployment(
     tmp_path: Path, over_each: OverEach, error: Exception, code: ExitCode
 ) -> None:
-    def task(ctx: Context, handle: Handle) -> Evidence:
+    def task(ctx: Context, control: TaskControl) -> Evidence:
         if ctx.label == "hourly":
             raise error
         if ctx.label == "weekly":
             raise TaskFailed("no rows")
-        return shown(ctx, handle)
+        return shown(ctx, control)
 
     found = outcome(over_each(task), context(tmp_path, "nightly", "hourly", "weekly"))
     assert found.exit_code is code
@@ -137,49 +137,49 @@ def test_the_exit_code_is_that_of_the_worst_deployment(
 def test_waiting_for_several_deployments_takes_no_longer_than_for_one(tmp_path: Path) -> None:
     meeting = threading.Barrier(3)
 
-    def task(ctx: Context, handle: Handle) -> Evidence:
+    def task(ctx: Context, control: TaskControl) -> Evidence:
         meeting.wait(timeout=10)  # passes only if all are at work at the same time
-        return shown(ctx, handle)
+        return shown(ctx, control)
 
     assert outcome(side_by_side(task), context(tmp_path, "a", "b", "c")).status is Status.OK
 
 
 def test_an_interruption_ends_all_deployments_at_once(tmp_path: Path) -> None:
-    handle = within(60)
+    control = within(60)
 
-    def task(_ctx: Context, handle: Handle) -> Evidence:
-        handle.pause(60)
+    def task(_ctx: Context, control: TaskControl) -> Evidence:
+        control.pause(60)
         return Evidence("not interrupted")
 
-    threading.Timer(0.2, handle.stopped.set).start()
+    threading.Timer(0.2, control.stopped.set).start()
     began = time.monotonic()
     with pytest.raises(TaskStopped):
-        side_by_side(task)(context(tmp_path, "a", "b"), handle)
+        side_by_side(task)(context(tmp_path, "a", "b"), control)
     assert time.monotonic() - began < 1
 
 
 def test_a_deployment_that_hangs_does_not_take_the_others_results_with_it(tmp_path: Path) -> None:
     release = threading.Event()
 
-    def task(ctx: Context, handle: Handle) -> Evidence:
+    def task(ctx: Context, control: TaskControl) -> Evidence:
         if ctx.label == "hangs":
             release.wait(30)  # deaf to its handle
-        return shown(ctx, handle)
+        return shown(ctx, control)
 
     try:
         found = outcome(side_by_side(task), context(tmp_path, "hangs", "runs"), within(0.2))
     finally:
         release.set()
     assert found.summary == "hangs: It did not end in time. Passed: runs."
-    assert found.facts["deployments"]["runs"]["facts"] == {"of": "runs"}
+    assert found.details["deployments"]["runs"]["details"] == {"of": "runs"}
 
 
 def test_what_is_waited_for_is_told_with_the_deployment_that_waits(tmp_path: Path) -> None:
     told: list[str] = []
 
-    def task(ctx: Context, handle: Handle) -> Evidence:
-        handle.waiting("its run")
-        return shown(ctx, handle)
+    def task(ctx: Context, control: TaskControl) -> Evidence:
+        control.waiting("its run")
+        return shown(ctx, control)
 
     outcome(side_by_side(task), context(tmp_path, "a", "b"), dataclasses.replace(within(5), tell=told.append))
     assert sorted(told) == ["a: its run", "b: its run"]

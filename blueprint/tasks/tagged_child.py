@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from blueprint.core import child
-from blueprint.core.task import Handle
-from blueprint.processes.ownership import Mark
+from blueprint.core.task import TaskControl
+from blueprint.processes.ownership import OwnershipTag
 from blueprint.tasks.context import Context
 
 _GRACE_SECONDS = 2.0
 
 
 def run(
-    ctx: Context, name: str, argv: Sequence[str], handle: Handle, *, env: Mapping[str, str], niceness: int
+    ctx: Context, name: str, argv: Sequence[str], control: TaskControl, *, env: Mapping[str, str], niceness: int
 ) -> child.Finished:
     """Run a command in the project folder to its end, once what a killed execution left of it is ended.
 
@@ -21,7 +21,7 @@ def run(
         ctx: Of the task.
         name: What it is marked as; no service has that name.
         argv: The program and its arguments.
-        handle: Gives the deadline and the wish to stop.
+        control: Gives the deadline and the wish to stop.
         env: Its environment, without the mark.
         niceness: How far it stands back for others that need the processor, 0 to 19.
 
@@ -29,6 +29,6 @@ def run(
         TaskFailed: What was left cannot be ended.
         TaskStopped: Interrupted, or out of time; the command has been killed.
     """
-    ctx.services.stop(name, handle, grace=_GRACE_SECONDS)
-    marked = {**env, **Mark(ctx.services.workspace, name).environment("")}
-    return child.run(argv, handle, env=marked, cwd=ctx.workspace.root, niceness=niceness)
+    ctx.services.stop(name, control, grace=_GRACE_SECONDS)
+    tagged_processes = {**env, **OwnershipTag(ctx.services.workspace, name).environment("")}
+    return child.run(argv, control, env=tagged_processes, cwd=ctx.workspace.root, niceness=niceness)
