@@ -22,14 +22,25 @@ class ExitCode(IntEnum):
 
 
 class BlueprintError(Exception):
-    """An expected error: one sentence that says what happened, and one that says what to do next."""
+    """An expected error: one sentence that says what happened, and one that says what to do next.
+
+    Attributes:
+        what: What was expected and what was found.
+        hint: The next step for the user.
+        where_to_look: A file or an address that tells more.
+        details: What was read before it failed; JSON values, kept in the journal.
+    """
 
     exit_code = ExitCode.ENVIRONMENT
 
-    def __init__(self, what: str, hint: str = "") -> None:
-        super().__init__(what, hint)
+    def __init__(
+        self, what: str, hint: str = "", where_to_look: str = "", details: dict[str, object] | None = None
+    ) -> None:
+        super().__init__(what, hint, where_to_look)
         self.what = what
         self.hint = hint
+        self.where_to_look = where_to_look
+        self.details = details or {}
 
     def __str__(self) -> str:
         return f"{self.what} {self.hint}".strip()
@@ -45,3 +56,21 @@ class EnvironmentRefused(BlueprintError):
     """The machine does not allow it: a port, the lock, the disk, Python, a file damaged by a crash."""
 
     exit_code = ExitCode.ENVIRONMENT
+
+
+class ApiError(BlueprintError):
+    """Prefect's API refused a request, or could not be asked."""
+
+    exit_code = ExitCode.TASK_FAILED
+
+
+class ProcessError(BlueprintError):
+    """A process could not be started or ended, or died."""
+
+    exit_code = ExitCode.TASK_FAILED
+
+
+class TimedOut(BlueprintError):
+    """Something that was waited for did not happen in time."""
+
+    exit_code = ExitCode.TASK_FAILED

@@ -80,7 +80,14 @@ def raised(error: BaseException) -> TaskOutcome:
         case TaskStopped():
             return TaskOutcome(Status.FAILED, str(error) or "It gave up.", exit_code=ExitCode.TASK_FAILED)
         case BlueprintError():
-            return TaskOutcome(Status.FAILED, error.what, hint=error.hint, exit_code=error.exit_code)
+            return TaskOutcome(
+                Status.FAILED,
+                error.what,
+                error.details,
+                where_to_look=error.where_to_look,
+                hint=error.hint,
+                exit_code=error.exit_code,
+            )
         case _:
             text = "".join(traceback.format_exception(error))
             return _bug(f"{type(error).__name__}: {error}", {"traceback": text})
