@@ -5,7 +5,8 @@ Standard library only: a misspelt key or a secret among the arguments is refused
 
 from __future__ import annotations
 
-SECRETS = ("api_auth_string", "database_url")  # never in arguments, logs, records
+SECRETS = ("api_auth_string", "warehouse_url")  # never in arguments, logs, records
+RENAMED = {"database_url": "warehouse_url"}  # former name: the name now
 
 # What a table of `deployments` may set; all else is of the platform, which is one for all of them.
 OF_DEPLOYMENT = (
@@ -34,11 +35,12 @@ ACCEPTED = {
     "pool_concurrency_limit": _RUNS,
     "host": "an IP address or localhost",
     "port": _PORT,
+    "public_url": "an http(s) address without user, password, query or fragment",
     "worker_port": f"{_PORT}; the one after port if not given",
     "source_port": f"{_PORT}; the second after port if not given",
     "api_auth_string": "user:password, printable and without spaces, in BLUEPRINT_API_AUTH_STRING",
     "data_source": '"bundled" or an http(s) address',
-    "database_url": "a URL such as postgresql://user:password@host/warehouse, in BLUEPRINT_DATABASE_URL",
+    "warehouse_url": "a URL such as postgresql://user:password@host/warehouse, in BLUEPRINT_WAREHOUSE_URL",
     "requirements": 'a list of requirements such as ["pandas>=2"]',
     "tasks": "a table: for each task of the flow retries (0 or more), retry_delay_seconds (0 or more) and tags",
     "check": "module:function",
@@ -47,6 +49,8 @@ ACCEPTED = {
         "failing_policy (retries, retry_delay_seconds) and refused (a list of tables)"
     ),
     "run_seconds": "seconds that a run of the flow takes, from 0 to 604800",
+    "sqlite_locking": "true or false",
+    "warm_start": "true or false",
     "jobs": "a whole number from 1 to 30",
     "deployments": f"a list of tables, each with a deployment (its name), and any of {', '.join(OF_DEPLOYMENT[1:])}",
 }

@@ -28,7 +28,7 @@ def configured(settings: Settings, schema: Mapping[str, Any]) -> frozenset[str]:
     acceptance = settings.acceptance
     cases = (acceptance.overrides, acceptance.json_parameters, acceptance.retried, acceptance.failing)
     texts = {text for one in (settings.parameters, *cases, *acceptance.refused) for text in declared(one or {}, schema)}
-    given = [one.get_secret_value() for one in (settings.api_auth_string, settings.database_url) if one]
+    given = [one.get_secret_value() for one in (settings.api_auth_string, settings.warehouse_url) if one]
     texts |= {*given, *passwords(settings.data_source or "")}
     texts |= {one for text in given for one in passwords(text)}
     return frozenset(texts - {"", MASK})

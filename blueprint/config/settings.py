@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -49,7 +50,8 @@ def _secret(check: Callable[[str], str]) -> AfterValidator:
 
 Port = Annotated[int, Field(ge=1, le=65535), Number]
 AuthString = Annotated[SecretStr, Field(max_length=1000), _secret(validators.auth_string)]
-DatabaseUrl = Annotated[SecretStr, Field(max_length=1000), _secret(validators.database_url)]
+WarehouseUrl = Annotated[SecretStr, Field(max_length=1000), _secret(validators.warehouse_url)]
+Switch = Annotated[bool, Field(strict=True)]
 
 # What a table of `deployments` takes over from `[tool.blueprint]` itself where it does not say it: these always, ...
 _SHARED = frozenset(("source", "tags", "concurrency_limit", "timezone", "run_seconds"))
@@ -70,6 +72,13 @@ class Settings(OfDeployment):
         "127.0.0.1", description="the address that the server listens on"
     )
     port: Port = Field(4200, description="the server's port")
+    public_url: Annotated[Text, AfterValidator(validators.public_url)] = Field(
+        default_factory=lambda values: _default_public_url(values["host"], values["port"]),
+        description=(
+            "the address that browsers reach the server at, which the UI is told; http://HOST:PORT if not given, "
+            "with this machine's host name as HOST where `host` is 0.0.0.0 or ::"
+        ),
+    )
     worker_port: Port = Field(
         default_factory=lambda values: values["port"] + 1,
         validate_default=True,
@@ -85,9 +94,15 @@ class Settings(OfDeployment):
     data_source: Annotated[Text, AfterValidator(validators.data_source)] | None = Field(
         None, description='"bundled", or the http(s) address that the flow reads from'
     )
-    database_url: DatabaseUrl | None = Field(None, description="the warehouse; an embedded SQLite file if not given")
+    warehouse_url: WarehouseUrl | None = Field(None, description="the warehouse; an embedded SQLite file if not given")
     requirements: tuple[Annotated[Text, AfterValidator(validators.requirement)], ...] = Field(
         (), description="further packages that the flow needs"
+    )
+    sqlite_locking: Switch = Field(
+        True, description="the server's SQLite transactions wait for locks instead of failing; no effect on PostgreSQL"
+    )
+    warm_start: Switch = Field(
+        True, description="the worker starts runs from a process that has imported Prefect already (Linux only)"
     )
     jobs: Annotated[int, Field(ge=1, le=30), Number] = Field(
         8, description="tasks at a time; 1 runs them strictly in order"
@@ -138,12 +153,9 @@ class Settings(OfDeployment):
     @property
     def client_host(self) -> str:
         """The address under which programs on this machine reach the server."""
-        if self.host == "localhost":
-            return self.host
-        address = ipaddress.ip_address(self.host)
-        if address.is_unspecified:
-            return "127.0.0.1" if address.version == 4 else "[::1]"
-        return f"[{address}]" if address.version == 6 else str(address)
+        if _is_unspecified(self.host):
+            return "127.0.0.1" if "." in self.host else "[::1]"
+        return _in_url(self.host)
 
     @property
     def server_url(self) -> str:
@@ -154,6 +166,11 @@ class Settings(OfDeployment):
     def api_url(self) -> str:
         """What Prefect calls PREFECT_API_URL."""
         return f"{self.server_url}/api"
+
+    @property
+    def public_api_url(self) -> str:
+        """The API's address for browsers, which the UI is told."""
+        return f"{self.public_url}/api"
 
     @property
     def worker_url(self) -> str:
@@ -216,6 +233,19 @@ class Settings(OfDeployment):
                         f"{key} belongs to a deployment, but [tool.blueprint] itself names none, and no table of "
                         "deployments takes it over; write it into those, or add a `deployment` to it"
                     )
+
+
+def _is_unspecified(host: str) -> bool:
+    """Whether a server on this host listens on every address of the machine: 0.0.0.0 or ::."""
+    return host != "localhost" and ipaddress.ip_address(host).is_unspecified
+
+
+def _in_url(host: str) -> str:
+    return f"[{ipaddress.ip_address(host)}]" if ":" in host else host
+
+
+def _default_public_url(host: str, port: int) -> str:
+    return f"http://{socket.gethostname() if _is_unspecified(host) else _in_url(host)}:{port}"
 
 
 def _set_in(table: DeploymentTable) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blueprint.config.accepted import ACCEPTED, OF_DEPLOYMENT, SECRETS, shown
+from blueprint.config.accepted import ACCEPTED, OF_DEPLOYMENT, RENAMED, SECRETS, shown
 from blueprint.config.redaction import passwords
 from blueprint.core.errors import UsageError
 
@@ -27,7 +27,7 @@ _TEXTS = frozenset(
     (
         *SECRETS,
         *("entrypoint", "source", "deployment", "deploy_with", "cron", "rrule", "timezone"),
-        *("pool", "host", "data_source", "check"),
+        *("pool", "host", "public_url", "data_source", "check"),
     )
 )
 
@@ -99,8 +99,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise UsageError(f"{path}: tool.blueprint must be a table.", "Write it as [tool.blueprint].")
     for key in table:
-        if key not in ACCEPTED:
-            raise UsageError(f"pyproject.toml [tool.blueprint]: {shown(key)} names no setting.", _known("KEY = VALUE"))
+        _require_known(key, f"pyproject.toml [tool.blueprint]: {shown(key)}", "KEY = VALUE")
     return table
 
 
@@ -108,6 +107,7 @@ def _see_the_keys_of(deployments: object, source: str) -> None:
     for index, table in enumerate(deployments if isinstance(deployments, list) else ()):
         for key in table if isinstance(table, dict) else ():
             where = f"{source}: {_which(deployments, index)}: {shown(key)}"
+            _refuse_renamed(key, where)
             if key in ACCEPTED and key not in OF_DEPLOYMENT:
                 raise UsageError(f"{where} is of the platform, not of one deployment.", "Set it in [tool.blueprint].")
             if key not in OF_DEPLOYMENT:
@@ -126,10 +126,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     for variable, text in environment.items():
         if variable.startswith(ENVIRONMENT_PREFIX):
             key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-            if key not in ACCEPTED:
-                raise UsageError(
-                    f"The environment variable {shown(variable)} names no setting.", _known("BLUEPRINT_<KEY>")
-                )
+            _require_known(key, f"The environment variable {shown(variable)}", "BLUEPRINT_<KEY>")
             values[key] = _value(key, text)
     return values
 
@@ -151,8 +148,7 @@ def setting(argument: str) -> tuple[str, str]:
     """
     name, equals, text = argument.partition("=")
     key = name.strip().replace("-", "_")
-    if not equals or key not in ACCEPTED:
-        raise UsageError(f"--set {shown(name)} names no setting.", _known("--set KEY=VALUE"))
+    _require_known(key if equals else "", f"--set {shown(name)}", "--set KEY=VALUE")
     if key in SECRETS or (key == "data_source" and passwords(text)):
         is_one = "is" if key in SECRETS else "holds"
         raise UsageError(
@@ -172,8 +168,20 @@ def _value(key: str, text: str) -> Any:
         return text
 
 
-def _known(form: str) -> str:
-    return f"Accepted: {form} with one of {', '.join(sorted(ACCEPTED))}."
+def _require_known(key: str, where: str, form: str) -> None:
+    """Refuse a key that names no setting; `where` names the source and the key, `form` is how a setting is given."""
+    _refuse_renamed(key, where)
+    if key not in ACCEPTED:
+        known = ", ".join(sorted(ACCEPTED))
+        raise UsageError(f"{where} names no setting.", f"Accepted: {form} with one of {known}.")
+
+
+def _refuse_renamed(key: str, where: str) -> None:
+    if key in RENAMED:
+        new = RENAMED[key]
+        raise UsageError(
+            f"{where} is now named {new}.", f"Set {new}, or {ENVIRONMENT_PREFIX}{new.upper()} in the environment."
+        )
 
 
 def _explain(error: ValidationError, values: Mapping[str, Any], sources: Mapping[str, str]) -> tuple[str, str]:

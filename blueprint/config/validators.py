@@ -158,6 +158,18 @@ def data_source(value: str) -> str:
     return value
 
 
+def public_url(value: str) -> str:
+    """An address that browsers can open; its last slash is dropped."""
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or any(char in value for char in " @?#"):
+        raise ValueError("not an http(s) address, or one with more than host, port and path")
+    return value.rstrip("/")
+
+
 def requirement(value: str) -> str:
     """What an installer understands as a requirement; never one of its options."""
     from packaging.requirements import InvalidRequirement, Requirement
@@ -176,7 +188,7 @@ def auth_string(value: str) -> str:
     return value
 
 
-def database_url(value: str) -> str:
+def warehouse_url(value: str) -> str:
     """The address of a database; the reason never holds the value, which is a secret."""
     if not re.match(r"[a-z][a-z0-9+]*://.", value) or not value.isprintable():
         raise ValueError("not a database URL")

@@ -42,8 +42,8 @@ def client(settings: Settings, workspace: Workspace) -> dict[str, str]:
     }
     if settings.api_auth_string:
         variables["PREFECT_API_AUTH_STRING"] = settings.api_auth_string.get_secret_value()
-    if settings.database_url:
-        variables["PIPELINE_DATABASE_URL"] = settings.database_url.get_secret_value()
+    if settings.warehouse_url:
+        variables["PIPELINE_DATABASE_URL"] = settings.warehouse_url.get_secret_value()
     if settings.source_url:
         variables["PIPELINE_SOURCE_URL"] = settings.source_url
     return variables

@@ -34,7 +34,7 @@ def test_planted_passwords_are_in_no_file_and_no_process_list_and_the_platform_w
 ) -> None:
     with running_postgres() as postgres:
         url = postgres.url()
-        given = {"BLUEPRINT_API_AUTH_STRING": f"admin:{API_PASSWORD}", "BLUEPRINT_DATABASE_URL": url}
+        given = {"BLUEPRINT_API_AUTH_STRING": f"admin:{API_PASSWORD}", "BLUEPRINT_WAREHOUSE_URL": url}
         password = urllib.parse.urlsplit(url).password or ""
         over, shown = threading.Event(), set[str]()
         watcher = threading.Thread(target=command_lines, args=(checkout.root, over, shown))

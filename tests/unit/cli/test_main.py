@@ -72,7 +72,7 @@ def contents(root: Path) -> dict[Path, int]:
         (f"--set api_auth_string=user:{PLANTED}", {}, ("api_auth_string", "BLUEPRINT_API_AUTH_STRING")),
         (f"--set data_source=http://user:{PLANTED}@host/x", {}, ("data_source", "BLUEPRINT_DATA_SOURCE")),
         ("", {"BLUEPRINT_API_AUTH_STRING": PLANTED}, ("api_auth_string", "user:password")),
-        ("", {"BLUEPRINT_DATABASE_URL": PLANTED}, ("database_url", "postgresql://")),
+        ("", {"BLUEPRINT_WAREHOUSE_URL": PLANTED}, ("warehouse_url", "postgresql://")),
         ("verify --set jobs=99", {}, ("jobs", "1 to 30")),
     ],
 )

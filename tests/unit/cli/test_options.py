@@ -108,7 +108,7 @@ def test_whoever_mistypes_reads_what_was_wrong_and_what_is_accepted(line: str, n
 @pytest.mark.parametrize(
     "argument",
     [
-        "database_url=postgresql://u:planted@host/db",
+        "warehouse_url=postgresql://u:planted@host/db",
         "database-url=postgresql://u:planted@host/db",
         "api_auth_string=user:planted",
         "API_AUTH_STRING=user:planted",

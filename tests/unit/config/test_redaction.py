@@ -42,7 +42,7 @@ def test_the_secrets_of_every_acceptance_case_and_the_passwords_of_the_platform_
             "acceptance": {"overrides": {"token": "of-case"}, "refused": [{"token": "of-refused"}]},
             "api_auth_string": "user:pass-word",
             "data_source": "https://reader:of%2Fsource@example.com/metrics",
-            "database_url": "postgresql://me:of-database@localhost/warehouse",
+            "warehouse_url": "postgresql://me:of-database@localhost/warehouse",
         }
     )
     wanted = {"of-default", "of-case", "of-refused", "user:pass-word", "of%2Fsource", "of/source", "of-database"}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,29 @@ def test_worker_and_source_follow_the_servers_port_unless_they_are_given() -> No
         made(port=65534)
 
 
+@pytest.mark.parametrize(
+    ("host", "reached_at"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("localhost", "localhost"),
+        ("::1", "[::1]"),
+        ("192.168.1.5", "192.168.1.5"),
+        ("2001:db8:0::1", "[2001:db8::1]"),
+        ("0.0.0.0", socket.gethostname()),
+        ("::", socket.gethostname()),
+    ],
+)
+def test_browsers_are_told_an_address_that_leads_to_this_machine(host: str, reached_at: str) -> None:
+    found = made(host=host, port=5200, api_auth_string="user:pw")
+    assert (found.public_url, found.public_api_url) == (f"http://{reached_at}:5200", f"http://{reached_at}:5200/api")
+
+
+def test_a_proxy_in_front_of_the_server_is_what_browsers_are_told() -> None:
+    found = made(public_url="https://prefect.example.com/team/")
+    assert found.public_api_url == "https://prefect.example.com/team/api"
+    assert found.api_url == "http://127.0.0.1:4200/api"
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "2001:db8::1"])
 def test_a_server_open_to_others_without_a_password_is_refused(host: str) -> None:
     with pytest.raises(ValidationError, match="open to others"):
@@ -54,7 +78,7 @@ def test_a_server_open_to_others_without_a_password_is_refused(host: str) -> Non
 
 
 def test_secrets_do_not_show_in_what_is_printed() -> None:
-    found = made(api_auth_string="user:planted", database_url="postgresql://u:planted@h/d")
+    found = made(api_auth_string="user:planted", warehouse_url="postgresql://u:planted@h/d")
     assert "planted" not in f"{found} {found!r} {found.model_dump()} {found.model_dump_json()}"
 
 

@@ -185,7 +185,7 @@ def refusal(root: Path, *arguments: str, environment: Mapping[str, str] | None =
         ('tasks={"x": {"retries": -1}}', ("tasks.x.retries", "0 or more")),
         ('acceptance={"overides": {}}', ("acceptance.overides", "unknown key", "overrides")),
         ("unknown=1", ("unknown", "names no setting", "timezone")),
-        ("database_url=postgresql://u:planted@h/d", ("database_url", "BLUEPRINT_DATABASE_URL")),
+        ("warehouse_url=postgresql://u:planted@h/d", ("warehouse_url", "BLUEPRINT_WAREHOUSE_URL")),
         ("api-auth-string=user:planted", ("api_auth_string", "BLUEPRINT_API_AUTH_STRING")),
         ("api_auth_strin=user:planted", ("api_auth_strin", "names no setting")),
     ],
@@ -195,6 +195,43 @@ def test_whoever_gives_a_bad_value_reads_its_name_and_what_is_accepted(
 ) -> None:
     text = refusal(root, argument)
     assert [name for name in names if name not in text] == [], text
+    assert "planted" not in text
+
+
+@pytest.mark.parametrize(
+    ("table", "environment", "arguments"),
+    [
+        ("database_url = 'postgresql://u:planted@h/d'", {}, ()),
+        ("", {"BLUEPRINT_DATABASE_URL": "postgresql://u:planted@h/d"}, ()),
+        ("", {}, ("database_url=postgresql://u:planted@h/d",)),
+        ("", {}, ("database-url=postgresql://u:planted@h/d",)),
+        ("deployments = [{ deployment = 'a', database_url = 'postgresql://u:planted@h/d' }]", {}, ()),
+    ],
+)
+def test_the_former_name_of_the_warehouses_address_is_refused_with_its_name_now(
+    root: Path, table: str, environment: dict[str, str], arguments: tuple[str, ...]
+) -> None:
+    write(root, table)
+    text = refusal(root, *arguments, environment=environment)
+    assert "is now named warehouse_url" in text
+    assert "planted" not in text
+
+
+@pytest.mark.parametrize(
+    ("argument", "accepted"),
+    [
+        ("public_url=prefect.example.com", "an http(s) address"),
+        ("public_url=https://u:planted@example.com", "an http(s) address"),
+        ("public_url=https://example.com/?a=planted", "an http(s) address"),
+        ("warm_start=planted", "true or false"),
+        ("sqlite_locking=1", "true or false"),
+    ],
+)
+def test_whoever_misspells_a_switch_or_an_address_reads_what_is_accepted(
+    root: Path, argument: str, accepted: str
+) -> None:
+    text = refusal(root, argument)
+    assert f"Accepted for {argument.partition('=')[0]}: {accepted}" in text
     assert "planted" not in text
 
 
@@ -354,8 +391,8 @@ def test_deployments_are_given_as_json_by_a_variable_or_an_argument(root: Path) 
     ):
         assert found
         assert [(one.deployment, one.cron) for one in found.each()] == [("a", None), ("b", "@daily")]
-    text = refusal(root, 'deployments=[{"deployment": "a", "database_url": "postgresql://u:planted@h/d"}]')
-    assert "command line: deployments no. 1 (a): database_url is of the platform" in text
+    text = refusal(root, 'deployments=[{"deployment": "a", "warehouse_url": "postgresql://u:planted@h/d"}]')
+    assert "command line: deployments no. 1 (a): warehouse_url is of the platform" in text
     assert "planted" not in text
     assert "environment: deployments no. 1" in refusal(root, environment={"BLUEPRINT_DEPLOYMENTS": "[{}]"})
 

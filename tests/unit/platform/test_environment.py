@@ -105,7 +105,7 @@ def test_no_password_and_no_folder_breaks_the_file_that_prefect_reads(auth: str,
 
 
 def test_a_password_is_given_to_those_who_need_it_and_to_nobody_else(workspace: Workspace) -> None:
-    open_to_all = configured(api_auth_string=SECRET, database_url="postgresql://u:planted@h/d")
+    open_to_all = configured(api_auth_string=SECRET, warehouse_url="postgresql://u:planted@h/d")
     server = environment.for_server(open_to_all, workspace)
     assert server["PREFECT_SERVER_API_AUTH_STRING"] == SECRET
     assert environment.for_worker(open_to_all, workspace)["PREFECT_API_AUTH_STRING"] == SECRET
