@@ -7,7 +7,7 @@ from blueprint.core.errors import UsageError
 from blueprint.core.workspace import Workspace
 from blueprint.execution.history import last_execution
 from blueprint.execution.plan import Plan, make_plan
-from blueprint.tasks.catalog import TASKS
+from blueprint.tasks.registry import specs
 
 
 def plan_for(options: Options, workspace: Workspace) -> Plan:
@@ -18,8 +18,8 @@ def plan_for(options: Options, workspace: Workspace) -> Plan:
         JournalDamaged: What the last execution did cannot be read.
     """
     if not (options.resume or options.resume_from):
-        return make_plan(TASKS, phase=options.phase)
+        return make_plan(specs(), phase=options.phase)
     last = last_execution(workspace.journal)
     if options.resume and last is None:
         raise UsageError("There is no execution to resume.", "Run `python run_blueprint.py --phase all`.")
-    return make_plan(TASKS, resume_from=options.resume_from, resume=last)
+    return make_plan(specs(), resume_from=options.resume_from, resume=last)

@@ -28,7 +28,7 @@ from blueprint.execution.lock import ExecutionLock
 from blueprint.execution.plan import Mode, Plan, PlannedTask
 from blueprint.reports import record, summary
 from blueprint.reports.lines import Lines
-from blueprint.tasks.catalog import TASKS
+from blueprint.tasks.registry import specs
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Session:
             self.journal.append("execution finished", status=status, exit_code=code, **fields)
             finished = history.last_execution(self.workspace.journal)
             if finished is not None and finished.id == self.id:
-                record.write(finished, self.log, {spec.number: spec.title for spec in TASKS})
+                record.write(finished, self.log, {spec.number: spec.title for spec in specs()})
         except BlueprintError as raised:  # a full disk, most likely: the journal reads as interrupted, which is true
             error, code = error or raised, int(raised.exit_code)
         if error and not bug:  # the error boundary tells of a bug, and where it is kept whole
@@ -161,7 +161,7 @@ def take_over(handed: dict[str, str], workspace: Workspace, interruption: Interr
     if started is None or started.id != handed["execution"]:  # the lock is ours, so nobody else can have begun one
         raise RuntimeError(f"the journal does not end with execution {handed['execution']}")
     plan = Plan(
-        tuple(PlannedTask(spec, Mode(started.plan[spec.number]), "as planned") for spec in TASKS), started.origin
+        tuple(PlannedTask(spec, Mode(started.plan[spec.number]), "as planned") for spec in specs()), started.origin
     )
     written = Journal.open(workspace.journal, started.id)
     return _session(workspace, started, plan, float(handed["began"]), lock, written, interruption)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
-from blueprint.bootstrap.activation import inside, reexec, verify_activation
-from blueprint.bootstrap.environment import ensure_environment
-from blueprint.bootstrap.install import install
-from blueprint.bootstrap.project import verify_project
-from blueprint.core.task import Evidence, TaskControl, TaskFailed, TaskStopped, within
+from blueprint.bootstrap.activation import inside, reexec
+from blueprint.core.task import TaskFailed, TaskStopped, within
 from blueprint.core.workspace import Workspace
 from blueprint.execution.lock import ExecutionLock
-from blueprint.tasks.catalog import BY_NUMBER
+from blueprint.tasks.registry import registry
+from blueprint.tasks.setup_context import SetupContext
 
 
 def set_up(
@@ -34,22 +31,23 @@ def set_up(
         BlueprintError: The environment refuses, or another execution is at work.
     """
     if not inside(workspace):
-        if not _prove(workspace, {1: verify_project, 2: ensure_environment}):
+        if not _prove(SetupContext(workspace), (1, 2)):
             return False
         reexec(workspace, argv, {})
     held = ExecutionLock.acquire(workspace, " ".join(("run_blueprint.py", *argv)))
     try:
-        return _prove(workspace, {3: verify_activation, 4: functools.partial(install, lock=lock, extra=tuple(extra))})
+        return _prove(SetupContext(workspace, lock, tuple(extra)), (3, 4))
     finally:
         held.release()
 
 
-def _prove(workspace: Workspace, functions: Mapping[int, Callable[[Workspace, TaskControl], Evidence]]) -> bool:
+def _prove(ctx: SetupContext, numbers: Sequence[int]) -> bool:
     """Carry out tasks one after the other, with a line for each; False as soon as one fails."""
-    for number, function in functions.items():
-        spec = BY_NUMBER[number]
+    for number in numbers:
+        task = registry()[number]
+        spec = task.spec
         try:
-            evidence = function(workspace, within(spec.seconds, number))
+            evidence = task.function(ctx, within(spec.timeout, number))
         except (TaskFailed, TaskStopped) as error:
             print(f"{spec.title}: failed: {error}", file=sys.stderr)
             if isinstance(error, TaskFailed):

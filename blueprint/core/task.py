@@ -15,25 +15,50 @@ from typing import Any
 PHASES = {1: "Local setup", 2: "Orchestration and deployment", 3: "Monitoring and triggering"}
 
 
+class Scope(StrEnum):
+    """What a task is about."""
+
+    PLATFORM = "platform"  # carried out once
+    DEPLOYMENT = "deployment"  # carried out for each deployment
+
+
+class Stage(StrEnum):
+    """What must be there before a task can be called."""
+
+    SYSTEM = "system"  # any Python
+    BARE = "bare"  # the environment's Python, with nothing installed yet
+    INSTALLED = "installed"  # the locked set
+
+
 @dataclass(frozen=True)
 class TaskSpec:
-    """One of the 30 tasks.
+    """A task's row.
 
     Attributes:
         number: 1 to 30, fixed.
         title: Fixed.
         phase: 1, 2 or 3.
-        needs: The tasks whose effect must hold before this one can start.
-        seconds: Its deadline, counted from its start.
+        timeout: Seconds that it may take.
         proof: What it reads back from the system.
+        needs: The tasks whose effect must hold before this one can start.
+        scope: Whether it is carried out once or for each deployment.
+        stage: What must be there before it can be called.
+        local_runs: How many runs of the flow it waits for that run as plain processes.
+        pool_runs: How many runs of the deployment it waits for; they may have to queue.
+        uses_prefect: Whether it needs Prefect imported in the executor's process.
     """
 
     number: int
     title: str
     phase: int
-    needs: tuple[int, ...]
-    seconds: float
+    timeout: float
     proof: str
+    needs: tuple[int, ...] = ()
+    scope: Scope = Scope.PLATFORM
+    stage: Stage = Stage.INSTALLED
+    local_runs: int = 0
+    pool_runs: int = 0
+    uses_prefect: bool = True
 
 
 class Status(StrEnum):

@@ -167,7 +167,7 @@ class Execution:
                 order.done(number)
 
     def _seconds(self, number: int) -> float:
-        return self._plan.by_number[number].spec.seconds + self.extra_seconds.get(number, 0.0)
+        return self._plan.by_number[number].spec.timeout + self.extra_seconds.get(number, 0.0)
 
     def _blocked(self, number: int) -> TaskOutcome | None:
         for need in self._plan.by_number[number].spec.needs:

@@ -45,7 +45,7 @@ def specs(size: int) -> tuple[TaskSpec, ...]:
     for number in range(1, size + 1):
         near = range(max(1, number - NEAR), number)
         needs = tuple(sorted(dice.sample(near, min(len(near), dice.randint(1, 3)))))
-        found.append(TaskSpec(number, f"Task {number}", 1, needs, 60.0, "nothing"))
+        found.append(TaskSpec(number, f"Task {number}", 1, 60.0, "nothing", needs=needs))
     return tuple(found)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from blueprint.execution.history import ExecutionRecord
-from blueprint.tasks.catalog import BY_NUMBER
+from blueprint.tasks.registry import specs
 
 WIDTH = 60
 
@@ -26,7 +26,7 @@ def timeline(record: ExecutionRecord) -> Iterator[str]:
         left, width = int(scale * (begin - start)), max(1, round(scale * (finish - begin)))
         bar = " " * left + "█" * width
         mark = "*" if number in chain else " "
-        title = BY_NUMBER[number].title
+        title = specs()[number - 1].title
         yield f"{number:>3}{mark} {begin - start:6.1f} {finish - start:6.1f}  {bar:<{WIDTH + 2}}{title}"
 
 
@@ -34,7 +34,7 @@ def critical_path(spans: Mapping[int, tuple[float, ...]]) -> set[int]:
     """From the task that ended last back to the need of it that ended last, and so on."""
     number = max(spans, key=lambda one: spans[one][1])
     chain = {number}
-    while needs := [need for need in BY_NUMBER[number].needs if need in spans]:
+    while needs := [need for need in specs()[number - 1].needs if need in spans]:
         number = max(needs, key=lambda one: spans[one][1])
         chain.add(number)
     return chain

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from blueprint.tasks.catalog import BY_NUMBER
+from blueprint.tasks.registry import specs
 from tests.support.live_platform import Platform
 
 ACTING = {6, 7, 8, 9, 11, 13, 15, 21, 23, 24, 28}  # the tasks that bring something about; the others only read
 TABLES = {21: "public.daily_metrics", 23: "public.daily_metrics", 24: "test.metrics"}
 
 
-@pytest.mark.parametrize("number", range(5, 31), ids=lambda number: f"{number}-{BY_NUMBER[number].title}")
+@pytest.mark.parametrize("number", range(5, 31), ids=lambda number: f"{number}-{specs()[number - 1].title}")
 def test_a_fresh_platform_passes_every_task(platform: Platform, number: int) -> None:
     outcome = platform.first[number]
     assert outcome.status == ("changed" if number in ACTING else "ok"), outcome

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from blueprint.tasks.orphans import MESSAGE
+from blueprint.tasks.common.orphans import MESSAGE
 from tests.support.live_platform import Platform, taken
 
 

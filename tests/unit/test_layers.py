@@ -24,7 +24,7 @@ STAGE_ONE = (
     *("config.accepted", "config.cron", "config.entrypoint", "config.redaction", "config.sources"),
     *("core.child", "core.errors", "core.files", "core.task", "core.venv", "core.workspace"),
     *("execution.executor", "execution.history", "execution.interruption", "execution.journal", "execution.lock"),
-    *("execution.outcome", "execution.plan", "reports.lines", "reports.record", "reports.summary", "tasks.catalog"),
+    *("execution.outcome", "execution.plan", "reports.lines", "reports.record", "reports.summary", "tasks.registry"),
 )
 _IMPORT = """
 import importlib, sys
@@ -55,6 +55,29 @@ def ran(*argv: str | Path, cwd: Path, **environment: str) -> subprocess.Complete
 def test_a_fresh_machine_can_import_all_that_runs_before_anything_is_installed(module: str) -> None:
     answer = ran(*BARE, "-c", _IMPORT, str(ROOT), f"blueprint.{module}", cwd=ROOT)
     assert answer.returncode == 0, answer.stderr
+
+
+_LIST = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from blueprint.tasks.registry import registry
+for number, task in registry().items():
+    print(number, task.spec.title, task.function.__module__.rpartition(".")[2])
+own = {"blueprint", "__main__"}
+foreign = {name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names - own
+assert not {name for name in foreign if not name.startswith("_sysconfigdata")}, foreign
+rooms = {name.split(".")[1] for name in sys.modules if name.startswith("blueprint.")}
+assert rooms == {"core", "tasks"}, rooms
+"""
+
+
+def test_the_registry_of_all_30_is_readable_with_nothing_installed() -> None:
+    answer = ran(*BARE, "-c", _LIST, str(ROOT), cwd=ROOT)
+    assert answer.returncode == 0, answer.stderr
+    listed = answer.stdout.splitlines()
+    assert [int(line.split()[0]) for line in listed] == list(range(1, 31))
+    assert listed[16] == "17 Check deployment in UI t17_check_deployment_in_ui"
+    assert all(line.split()[-1].startswith(f"t{number:02}_") for number, line in enumerate(listed, 1))
 
 
 @pytest.mark.parametrize(

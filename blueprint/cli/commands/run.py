@@ -25,6 +25,8 @@ from blueprint.execution.executor import TaskFunction
 from blueprint.execution.history import remembered
 from blueprint.execution.interruption import Interruption
 from blueprint.execution.plan import Mode
+from blueprint.tasks.registry import registry
+from blueprint.tasks.setup_context import SetupContext
 
 if TYPE_CHECKING:
     from blueprint.config.settings import Settings
@@ -114,13 +116,8 @@ def _never(_handle: object) -> Any:
 
 
 def _bare_functions(workspace: Workspace, options: Options, numbers: tuple[int, ...]) -> dict[int, TaskFunction]:
-    functions = {
-        1: functools.partial(bootstrap.verify_project, workspace),
-        2: functools.partial(bootstrap.ensure_environment, workspace),
-        3: functools.partial(bootstrap.verify_activation, workspace),
-        4: functools.partial(bootstrap.install, workspace, extra=requirements(workspace, options.settings)),
-    }
-    return {number: functions[number] for number in numbers}
+    ctx = SetupContext(workspace, requirements=requirements(workspace, options.settings))
+    return {number: functools.partial(registry()[number].function, ctx) for number in numbers}
 
 
 def requirements(workspace: Workspace, arguments: tuple[str, ...]) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ Needs = Mapping[int, tuple[int, ...]]
 
 
 def specs(needs: Needs, seconds: float = 30.0) -> tuple[TaskSpec, ...]:
-    return tuple(TaskSpec(number, f"Task {number}", 1, needs[number], seconds, "") for number in sorted(needs))
+    return tuple(TaskSpec(number, f"Task {number}", 1, seconds, "", needs=needs[number]) for number in sorted(needs))
 
 
 class Bench:
@@ -442,7 +442,7 @@ class TestInterruption:
             stop = threading.Event()
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: stop.set())
-            plan = make_plan(tuple(TaskSpec(n, "", 1, (), 60.0, "") for n in (1, 2)))
+            plan = make_plan(tuple(TaskSpec(n, "", 1, 60.0, "") for n in (1, 2)))
 
             def hangs(handle):
                 os.write(1, b"at work\\n")

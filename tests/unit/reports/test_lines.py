@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from blueprint.execution.plan import make_plan
 from blueprint.reports.lines import Lines
-from blueprint.tasks.catalog import TASKS
+from blueprint.tasks.registry import specs
 
 AT = "2026-01-02T03:04:05.678901+00:00"
 
@@ -32,7 +32,7 @@ class Screen:
         self.terminal = terminal or io.StringIO()
         self.path = folder / "master.log"
         self.clock = Clock()
-        self.lines = Lines(make_plan(TASKS), self.path, self.terminal, clock=self.clock, shown=shown)
+        self.lines = Lines(make_plan(specs()), self.path, self.terminal, clock=self.clock, shown=shown)
 
     def start(self, number: int) -> None:
         self.lines.record({"kind": "task started", "task": number, "at": AT})

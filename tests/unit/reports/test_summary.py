@@ -5,7 +5,7 @@ from pathlib import Path
 from blueprint.core.task import Status
 from blueprint.execution.plan import make_plan
 from blueprint.reports.summary import Ending, lines
-from blueprint.tasks.catalog import TASKS
+from blueprint.tasks.registry import specs
 
 ROOT = Path("/project")
 LOG = ROOT / "logs" / "master.log"
@@ -13,7 +13,7 @@ ALL = dict.fromkeys(range(1, 31), Status.OK)
 
 
 def ending(statuses: dict[int, Status], *, interrupted: bool = False, phase: int | None = None) -> Ending:
-    return Ending(make_plan(TASKS, phase=phase), statuses, 12.34, interrupted)
+    return Ending(make_plan(specs(), phase=phase), statuses, 12.34, interrupted)
 
 
 def test_all_proven_says_so_and_how_to_use_the_platform() -> None:
@@ -56,7 +56,7 @@ def test_a_planned_task_that_has_no_result_is_not_passed() -> None:
 
 
 def test_tasks_that_were_not_planned_are_not_missed() -> None:
-    planned = make_plan(TASKS, phase=1).planned
+    planned = make_plan(specs(), phase=1).planned
     assert set(planned) == set(range(1, 11))
     assert ending(dict.fromkeys(planned, Status.OK), phase=1).passed
 

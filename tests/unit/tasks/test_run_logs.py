@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from blueprint.tasks.run_logs import written
+from blueprint.tasks.common.run_logs import written
 
 LOG = """\
 04:00:00.000 | INFO    | Task run 'load-task-1a5' - Loading 9 rows

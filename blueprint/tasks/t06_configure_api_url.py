@@ -1,23 +1,18 @@
-"""Task 6: what the project folder tells Prefect, so that whoever works in it reaches the platform.
-
-The platform's own processes get the same by their environment, and so they need not wait for it.
-"""
+"""Task 6: a fresh process in the project folder resolves the platform's URL."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from blueprint.config.settings import Settings
 from blueprint.core import child
-from blueprint.core.files import write_whole
 from blueprint.core.task import Evidence, TaskControl, TaskFailed
-from blueprint.core.workspace import Workspace
-from blueprint.platform import environment
-from blueprint.tasks import tagged_child
-from blueprint.tasks.context import Context
+from blueprint.tasks.registry import task
+
+if TYPE_CHECKING:
+    from blueprint.tasks.context import Context
 
 _RESOLVE = """
 import json
@@ -32,10 +27,23 @@ print(json.dumps({
 """
 
 
+@task(
+    6,
+    "Configure API URL",
+    phase=1,
+    needs=(4,),
+    timeout=60,
+    uses_prefect=False,
+    proof="a fresh process in the project folder resolves the platform's URL",
+)
 def configure_api_url(ctx: Context, control: TaskControl) -> Evidence:
-    """Task 6: a fresh process in the project folder resolves the platform's URL, with a Prefect home of its own."""
+    """A fresh process in the project folder resolves the platform's URL, with a Prefect home of its own."""
+    from blueprint.platform import environment
+    from blueprint.tasks.common import tagged_child
+    from blueprint.tasks.common.prefect_home import require_ours, write_files
+
     require_ours(ctx.workspace)
-    changed = _write(ctx.settings, ctx.workspace)
+    changed = write_files(ctx.settings, ctx.workspace)
     control.waiting("a fresh process to read Prefect's settings")
     env = environment.without_prefect(os.environ)
     argv = [sys.executable, "-c", _RESOLVE]
@@ -69,32 +77,3 @@ def configure_api_url(ctx: Context, control: TaskControl) -> Evidence:
         changed=bool(changed),
         reason=f"{' and '.join(changed)} did not say so" if changed else "",
     )
-
-
-def require_ours(workspace: Workspace) -> None:
-    """See that Prefect's home is there, private to the user, and that prefect.toml, if there is one, is ours.
-
-    Raises:
-        TaskFailed: There is one of somebody else's. It is never overwritten; and the server would read it too.
-    """
-    toml = workspace.root / "prefect.toml"
-    if toml.exists() and not toml.read_text(encoding="utf-8", errors="replace").startswith(environment.TOML_HEADER):
-        raise TaskFailed(
-            "There is a prefect.toml in the project folder that Blueprint did not write.",
-            where_to_look=str(toml),
-            hint="Move it away, or move its settings into [tool.prefect] of pyproject.toml, and run again.",
-        )
-    workspace.prefect_home.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _write(settings: Settings, workspace: Workspace) -> list[str]:
-    """Write what differs, and return the names."""
-    changed = []
-    for path, text in (
-        (workspace.root / "prefect.toml", environment.prefect_toml(settings, workspace)),
-        (workspace.prefect_home / "profiles.toml", environment.PROFILES_TOML),
-    ):
-        if not path.exists() or path.read_text(encoding="utf-8", errors="replace") != text:
-            write_whole(path, text)
-            changed.append(path.name)
-    return changed

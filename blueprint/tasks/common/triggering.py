@@ -12,7 +12,7 @@ from blueprint.core.waiting import wait_until
 from blueprint.platform import specs
 from blueprint.prefect_adapter import flow_runs
 from blueprint.prefect_adapter.models import Run, Transition
-from blueprint.tasks import orphans
+from blueprint.tasks.common import orphans
 from blueprint.tasks.context import Context
 
 _ENDED_BADLY = ("CRASHED", "CANCELLED", "CANCELLING")

@@ -13,8 +13,8 @@ from blueprint.prefect_adapter import deployments, flow_runs
 from blueprint.prefect_adapter.desired_state import desired_deployment
 from blueprint.prefect_adapter.models import Deployment, Run
 from blueprint.prefect_adapter.schedules import same_schedule
+from blueprint.tasks.common.proofs import RESTORE_DEPLOYMENT
 from blueprint.tasks.context import Context
-from blueprint.tasks.proofs import RESTORE_DEPLOYMENT
 
 
 def require_active(ctx: Context) -> tuple[Deployment, dict[str, Any]]:

@@ -1,25 +1,31 @@
-"""Task 30: everything above read once more, by the functions of the tasks that proved it first."""
+"""Task 30: all read again; nothing late or stuck."""
 
 from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from blueprint.core.task import Evidence, TaskControl, TaskFailed
-from blueprint.platform import specs
-from blueprint.prefect_adapter import flow_runs
-from blueprint.tasks import failures
-from blueprint.tasks.context import Context
-from blueprint.tasks.phase2_deployment import check_listing, read_ui, verify_pool
-from blueprint.tasks.phase3_monitoring import check_log_files, check_logs, verify_monitoring, verify_runs
-from blueprint.tasks.proofs import WORKER_SECONDS, await_worker, prove_deployment, prove_server
+from blueprint.tasks.registry import Scope, task
+
+if TYPE_CHECKING:
+    from blueprint.tasks.context import Context
 
 _LATE_AFTER = timedelta(seconds=60)
+
 _SECONDS = 5.0  # what was there before is there at once; longer waits are for the tasks that prove it first
 
 
 def verify_platform(ctx: Context, control: TaskControl) -> Evidence:
-    """Task 30, once: the server, the worker or serving process, the UI, the logs, the monitoring points."""
+    """The server, the worker or serving process, the UI, the logs, the monitoring points."""
+    from blueprint.platform import specs
+    from blueprint.tasks.common.proofs import WORKER_SECONDS, await_worker, prove_server
+    from blueprint.tasks.t12_verify_work_pool import verify_pool
+    from blueprint.tasks.t17_check_deployment_in_ui import read_ui
+    from blueprint.tasks.t26_check_logs_accessibility import check_log_files
+    from blueprint.tasks.t27_verify_monitoring_points import verify_monitoring
+
     server = prove_server(ctx)
     if ctx.settings.serves:
         worker = {"serving": ctx.services.state(specs.RUNNER)}
@@ -38,8 +44,23 @@ def verify_platform(ctx: Context, control: TaskControl) -> Evidence:
     )
 
 
+@task(
+    30,
+    "Final system verification",
+    phase=3,
+    needs=(10, 20, 25, 26, 27, 28, 29),
+    timeout=90,
+    scope=Scope.DEPLOYMENT,
+    shared=verify_platform,
+    proof="all read again; nothing late or stuck",
+)
 def verify_all(ctx: Context, control: TaskControl) -> Evidence:
-    """Task 30: everything above read once more; nothing late, stuck or failed but what task 28 meant to fail."""
+    """Everything above read once more; nothing late, stuck or failed but what task 28 meant to fail."""
+    from blueprint.tasks.common.proofs import prove_deployment
+    from blueprint.tasks.t17_check_deployment_in_ui import check_listing
+    from blueprint.tasks.t25_verify_multiple_flow_runs import verify_runs
+    from blueprint.tasks.t26_check_logs_accessibility import check_logs
+
     soon = dataclasses.replace(control, deadline=min(control.deadline, control.clock() + _SECONDS))
     deployed = prove_deployment(ctx)
     completed = verify_runs(ctx, control)
@@ -61,6 +82,9 @@ def verify_all(ctx: Context, control: TaskControl) -> Evidence:
 
 def _troubles(ctx: Context, deployment_id: str) -> list[str]:
     """The deployment's runs that are late or stuck, and this execution's that failed without being meant to."""
+    from blueprint.prefect_adapter import flow_runs
+    from blueprint.tasks.common import failure_cases
+
     now = datetime.now(UTC)
     troubles = [
         f"{run.name} is {run.state} since {run.expected_start.isoformat()}"
@@ -71,6 +95,10 @@ def _troubles(ctx: Context, deployment_id: str) -> list[str]:
     completed = {tag for run in ours if run.type == "COMPLETED" for tag in run.tags}
     for run in ours:
         replaced = any(tag in completed for tag in run.tags if tag.startswith(f"{ctx.mark}:"))
-        if run.type not in ("COMPLETED", "SCHEDULED") and ctx.tag(failures.FAILING) not in run.tags and not replaced:
+        if (
+            run.type not in ("COMPLETED", "SCHEDULED")
+            and ctx.tag(failure_cases.FAILING) not in run.tags
+            and not replaced
+        ):
             troubles.append(f"{run.name} is {run.state}")
     return troubles

@@ -13,8 +13,8 @@ from blueprint.prefect_adapter import flow_runs
 from blueprint.prefect_adapter.client import Refused
 from blueprint.prefect_adapter.models import Run, Transition
 from blueprint.reports.failure_document import Case, Moment, render
+from blueprint.tasks.common.triggering import Triggered, effect_summary, prove_completed, trigger, wait_for_end
 from blueprint.tasks.context import Context
-from blueprint.tasks.triggering import Triggered, effect_summary, prove_completed, trigger, wait_for_end
 
 RETRIED, FAILING, REFUSED = "28-retried", "28-failing", "28-refused"
 # Prefect takes the moment of AwaitingRetry after the moment from which it counts the delay. On a busy machine a tenth

@@ -10,9 +10,9 @@ from blueprint.prefect_adapter import deploy as deploying
 from blueprint.prefect_adapter import deployments
 from blueprint.prefect_adapter.desired_state import MADE_BY, DesiredDeployment, desired_deployment
 from blueprint.prefect_adapter.models import Deployment
-from blueprint.tasks import orphans
+from blueprint.tasks.common import orphans
+from blueprint.tasks.common.proofs import RESTORE_DEPLOYMENT
 from blueprint.tasks.context import Context
-from blueprint.tasks.proofs import RESTORE_DEPLOYMENT
 
 
 def own_deployment(ctx: Context, target: DesiredDeployment) -> Deployment | None:

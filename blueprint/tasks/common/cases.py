@@ -1,0 +1,73 @@
+"""The runs that tasks 21 to 26 trigger and read back: one for each configured case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from blueprint.core.task import Evidence, TaskControl, TaskFailed
+
+if TYPE_CHECKING:
+    from blueprint.prefect_adapter.models import Run
+    from blueprint.tasks.common.triggering import Triggered
+    from blueprint.tasks.context import Context
+
+
+def trigger_case(ctx: Context, control: TaskControl, case: int, parameters: Mapping[str, Any] | None) -> Triggered:
+    from blueprint.prefect_adapter.client import Refused
+    from blueprint.tasks.common.triggering import trigger
+
+    try:
+        return trigger(ctx, control, case, parameters)
+    except Refused as error:
+        raise TaskFailed(
+            f"The server refused the run's parameters: {error}",
+            where_to_look="pyproject.toml [tool.blueprint]",
+            hint="Correct the parameters there, then run `python run_blueprint.py --resume`.",
+        ) from error
+
+
+def run_page(ctx: Context, run: Run) -> str:
+    return f"{ctx.settings.server_url}/runs/flow-run/{run.id}"
+
+
+def latest_run(ctx: Context, case: int) -> Run:
+    found = ctx.runs_of(case)
+    if not found:
+        raise TaskFailed(
+            f"The server knows no flow run of task {case} of this execution.",
+            where_to_look=f"{ctx.settings.server_url}/runs",
+            hint=f"Run `python run_blueprint.py --resume-from {case}`.",
+        )
+    completed = [run for run in found if run.type == "COMPLETED"]
+    return (completed or found)[-1]
+
+
+def run_case(ctx: Context, control: TaskControl, case: int, parameters: Mapping[str, Any]) -> Evidence:
+    from blueprint.tasks.common.triggering import effect_summary, prove_completed, wait_for_end
+
+    made = trigger_case(ctx, control, case, parameters)
+    run = wait_for_end(ctx, made.run, control)
+    details = prove_completed(ctx, run, control)
+    require_parameters(ctx, run, parameters)
+    return Evidence(
+        f"run {run.name} with {dict(parameters)}: Completed, {effect_summary(details)}",
+        details,
+        changed=made.created,
+        reason=made.reason,
+    )
+
+
+def require_parameters(ctx: Context, run: Run, parameters: Mapping[str, Any]) -> None:
+    expected = {**ctx.settings.parameters, **parameters}
+    if dict(run.parameters) != expected:
+        raise TaskFailed(
+            f"Flow run {run.name} has parameters {dict(run.parameters)}, expected {expected}.",
+            where_to_look=run_page(ctx, run),
+        )
+
+
+def parameters_by_case(ctx: Context) -> dict[int, Mapping[str, Any]]:
+    acceptance = ctx.settings.acceptance
+    cases: dict[int, Mapping[str, Any] | None] = {21: {}, 23: acceptance.overrides, 24: acceptance.json_parameters}
+    return {case: parameters for case, parameters in cases.items() if parameters is not None}

@@ -1,0 +1,26 @@
+"""Task 1: the needed files are there, the folder is writable, Python and disk space are enough."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blueprint.core.task import Evidence, TaskControl
+from blueprint.tasks.registry import Stage, task
+
+if TYPE_CHECKING:
+    from blueprint.tasks.setup_context import SetupContext
+
+
+@task(
+    1,
+    "Verify project directory",
+    phase=1,
+    timeout=10,
+    stage=Stage.SYSTEM,
+    proof="needed files, writable folder, fitting Python, disk space",
+)
+def verify_project_directory(ctx: SetupContext, control: TaskControl) -> Evidence:
+    """Prove that the checkout is whole and the machine fits."""
+    from blueprint.bootstrap.project import verify_project
+
+    return verify_project(ctx.workspace, control)

@@ -1,0 +1,27 @@
+"""Task 3: from here on the executor itself runs in `.venv`, and children inherit it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blueprint.core.task import Evidence, TaskControl
+from blueprint.tasks.registry import Stage, task
+
+if TYPE_CHECKING:
+    from blueprint.tasks.setup_context import SetupContext
+
+
+@task(
+    3,
+    "Activate virtual environment",
+    phase=1,
+    needs=(2,),
+    timeout=10,
+    stage=Stage.BARE,
+    proof="the executor itself runs in .venv, and children inherit it",
+)
+def activate_virtual_environment(ctx: SetupContext, control: TaskControl) -> Evidence:
+    """Prove that the executor runs in `.venv`, and that its children inherit it."""
+    from blueprint.bootstrap.activation import verify_activation
+
+    return verify_activation(ctx.workspace, control)

@@ -1,0 +1,76 @@
+"""Task 7: flow, parameter schema, tasks; the data source answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blueprint.core import http
+from blueprint.core.http import NotReady
+from blueprint.core.task import Evidence, TaskControl, TaskFailed
+from blueprint.tasks.registry import Scope, task
+
+if TYPE_CHECKING:
+    from blueprint.tasks.context import Context
+
+
+@task(
+    7,
+    "Verify data_pipeline.py",
+    phase=1,
+    needs=(4,),
+    timeout=60,
+    scope=Scope.DEPLOYMENT,
+    proof="flow, parameter schema, tasks; the data source answers",
+)
+def verify_pipeline(ctx: Context, control: TaskControl) -> Evidence:
+    """The flow loads by its entrypoint and is what the settings expect; its data source answers."""
+    flow = ctx.flow()
+    for name, expected in ctx.settings.tasks.items():
+        found = flow.tasks.get(name)
+        if found != expected:
+            raise TaskFailed(
+                f"The flow's task {name} is {found or 'missing'}, expected {expected}.",
+                where_to_look=ctx.settings.entrypoint,
+                hint="Correct the flow, or [tool.blueprint.tasks] in pyproject.toml.",
+            )
+    source, changed, reason = _data_source(ctx, control)
+    tasks = {
+        name: {"retries": one.retries, "delay": one.retry_delay_seconds, "tags": sorted(one.tags)}
+        for name, one in flow.tasks.items()
+    }
+    parameters = ", ".join(flow.schema.get("properties", {})) or "none"
+    return Evidence(
+        f"flow {flow.name!r}, {len(tasks)} tasks, parameters {parameters}; {source}",
+        {"flow": flow.name, "schema": dict(flow.schema), "tasks": tasks, "source": ctx.settings.source_url},
+        changed=changed,
+        reason=reason,
+    )
+
+
+def _data_source(ctx: Context, control: TaskControl) -> tuple[str, bool, str]:
+    """Have the bundled source running, if it is the one to use, and read a page from whichever is configured."""
+    from blueprint.platform import specs
+
+    url = ctx.settings.source_url
+    if url is None:
+        return "no data source configured", False, ""
+    changed, reason = False, ""
+    if ctx.settings.data_source == "bundled":
+        started = ctx.services.ensure(specs.source(ctx.settings, ctx.workspace), control)
+        changed, reason = started.changed, f"data source: {started.reason}" if started.changed else ""
+    page = f"{url}{'&' if '?' in url else '?'}limit=1"
+    try:
+        answer = http.get(page, timeout=specs.PROBE_SECONDS)
+    except NotReady as error:
+        raise TaskFailed(
+            f"The data source {url} does not answer: {error}.",
+            where_to_look="logs/source.log" if ctx.settings.data_source == "bundled" else url,
+            hint="See that it runs, then run `python run_blueprint.py --resume`.",
+        ) from None
+    if answer.status != 200 or b'"records"' not in answer.body:
+        raise TaskFailed(
+            f"The data source {url} answers {answer.status} without records.",
+            where_to_look=url,
+            hint="Set data_source in [tool.blueprint] to a metrics API's address.",
+        )
+    return f"source {url} answers", changed, reason

@@ -1,0 +1,54 @@
+"""Task 8: ready, right version, the port's listener is our process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.task import Evidence, TaskControl, TaskFailed
+from blueprint.tasks.registry import task
+
+if TYPE_CHECKING:
+    from blueprint.tasks.context import Context
+
+
+@task(
+    8,
+    "Start Prefect server",
+    phase=1,
+    needs=(4,),
+    timeout=120,
+    uses_prefect=False,
+    proof="ready, right version, the port's listener is our process",
+)
+def start_server(ctx: Context, control: TaskControl) -> Evidence:
+    """The server is ready, of the right version, and the port's listener is the process we started."""
+    from blueprint.platform import specs
+    from blueprint.tasks.common import prefect_home
+    from blueprint.tasks.common.proofs import prove_server
+
+    prefect_home.require_ours(ctx.workspace)
+    try:
+        _begin(ctx, control)
+        started = ctx.services.ensure(specs.server(ctx.settings, ctx.workspace), control)
+        details = prove_server(ctx)
+    except (TaskFailed, EnvironmentRefused):
+        ctx.services.stop_begun()
+        raise
+    if details["pid"] != started.identity.pid:
+        details["started_pid"] = started.identity.pid
+    return Evidence(
+        f"ready at {ctx.settings.server_url}, version {details['version']}, pid {details['pid']} owns the port",
+        details,
+        changed=started.changed,
+        reason=started.reason,
+    )
+
+
+def _begin(ctx: Context, control: TaskControl) -> None:
+    """Have server and worker import Prefect at the same time; task 13 waits for the worker."""
+    from blueprint.platform import specs
+
+    ctx.services.begin(specs.server(ctx.settings, ctx.workspace), control)
+    if ctx.with_worker and not ctx.settings.serves:
+        ctx.services.begin(specs.worker(ctx.settings, ctx.workspace), control)

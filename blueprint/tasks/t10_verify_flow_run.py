@@ -1,0 +1,51 @@
+"""Task 10: the server knows that run: Completed, its task runs, its logs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blueprint.core.http import NotReady
+from blueprint.core.task import Evidence, TaskControl, TaskFailed
+from blueprint.tasks.registry import Scope, task
+
+if TYPE_CHECKING:
+    from blueprint.prefect_adapter.models import Run
+    from blueprint.tasks.context import Context
+
+
+@task(
+    10,
+    "Verify flow run in system",
+    phase=1,
+    needs=(9,),
+    timeout=60,
+    scope=Scope.DEPLOYMENT,
+    proof="the server knows that run: Completed, its task runs, its logs",
+)
+def verify_flow_run(ctx: Context, control: TaskControl) -> Evidence:
+    """The server knows that very run: Completed, with its task runs and its logs."""
+    from blueprint.core.waiting import wait_until
+    from blueprint.prefect_adapter import flow_runs
+    from blueprint.tasks.common.triggering import prove_completed, task_runs_summary
+
+    found = ctx.runs_of(9)
+    if not found:
+        raise TaskFailed(
+            "The server does not know the local run of task 9.",
+            where_to_look=f"{ctx.settings.server_url}/runs",
+            hint="It was deleted or never reached this server; run `python run_blueprint.py --resume-from 9`.",
+        )
+    run: Run = max(found, key=lambda one: (one.type == "COMPLETED", one.created))
+    details = prove_completed(ctx, run, control)
+
+    def logged() -> list[str]:
+        lines = flow_runs.logs(run.id)
+        if not lines:
+            raise NotReady(f"the API has no log lines of {run.name} yet")
+        return lines
+
+    lines = wait_until(control, logged)
+    return Evidence(
+        f"run {run.name}: {run.state}, {task_runs_summary(details)}, {len(lines)} log lines",
+        details | {"log_lines": len(lines)},
+    )

@@ -1,0 +1,31 @@
+"""Task 12: type, not paused, concurrency limit as configured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blueprint.core.task import Evidence, TaskControl, TaskFailed
+from blueprint.tasks.registry import task
+
+if TYPE_CHECKING:
+    from blueprint.tasks.context import Context
+
+
+@task(
+    12, "Verify work pool", phase=2, needs=(11,), timeout=30, proof="type, not paused, concurrency limit as configured"
+)
+def verify_pool(ctx: Context, control: TaskControl) -> Evidence:
+    """The pool read back: type, not paused, concurrency limit as configured."""
+    from blueprint.tasks.common.proofs import RESTORE_POOL, pool_facts, require_process_pool
+
+    ctx.skip_without_pool()
+    found = require_process_pool(ctx)
+    limit = ctx.settings.pool_concurrency_limit
+    if found.paused or found.concurrency_limit != limit:
+        raise TaskFailed(
+            f"The work pool is paused={found.paused} with concurrency limit {found.concurrency_limit}, "
+            f"expected paused=False and {limit}.",
+            where_to_look=f"{ctx.settings.server_url}/work-pools",
+            hint=RESTORE_POOL,
+        )
+    return Evidence(f"type process, not paused, concurrency limit {limit or 'none'}", pool_facts(found))

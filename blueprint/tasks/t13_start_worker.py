@@ -1,0 +1,41 @@
+"""Task 13: our worker is online in that pool and its health endpoint answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blueprint.core.task import Evidence, TaskControl
+from blueprint.tasks.registry import task
+
+if TYPE_CHECKING:
+    from blueprint.tasks.context import Context
+
+
+@task(
+    13,
+    "Start worker",
+    phase=2,
+    needs=(11,),
+    timeout=90,
+    proof="our worker is online in that pool and its health endpoint answers",
+)
+def start_worker(ctx: Context, control: TaskControl) -> Evidence:
+    """Our worker is online in the pool and its health endpoint answers."""
+    from blueprint.platform import specs
+    from blueprint.tasks.common import orphans
+    from blueprint.tasks.common.deploying import because
+    from blueprint.tasks.common.proofs import await_worker
+
+    ctx.skip_without_pool()
+    ctx.services.stop(specs.RUNNER, control)  # a flow served by it as well would run twice
+    started = ctx.services.ensure(specs.worker(ctx.settings, ctx.workspace), control)
+
+    details = await_worker(ctx, control)
+    lost = orphans.crash_those_before_the_worker(ctx)
+    details["marked_crashed"] = lost
+    return Evidence(
+        f"{details['name']} is online in {ctx.settings.pool}, pid {details['pid']}, health answers",
+        details,
+        changed=started.changed or bool(lost),
+        reason=because(started.reason, lost),
+    )

@@ -1,0 +1,58 @@
+"""Task 14: entrypoint, next fire times, parameters fit, the name is free."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from blueprint.core.task import Evidence, TaskControl, TaskFailed
+from blueprint.tasks.registry import Scope, task
+
+if TYPE_CHECKING:
+    from blueprint.tasks.context import Context
+
+
+@task(
+    14,
+    "Verify deployment definition",
+    phase=2,
+    needs=(7, 8),
+    timeout=60,
+    scope=Scope.DEPLOYMENT,
+    proof="entrypoint, next fire times, parameters fit, the name is free",
+)
+def verify_definition(ctx: Context, control: TaskControl) -> Evidence:
+    """The Python definition: entrypoint resolves, schedule fires, default parameters fit, the name is free."""
+    from blueprint.config import schedule
+    from blueprint.prefect_adapter.desired_state import desired_deployment
+    from blueprint.prefect_adapter.flow_parameters import parameter_problems
+    from blueprint.tasks.common.deploying import own_deployment, see_that_no_other_has_its_name
+
+    settings = ctx.settings
+    target = desired_deployment(settings, ctx.workspace.root)
+    problems = parameter_problems(settings, ctx.workspace.root, settings.parameters)
+    if problems:
+        raise TaskFailed(
+            f"The default parameters do not fit the flow: {'; '.join(problems)}.",
+            where_to_look="pyproject.toml [tool.blueprint] parameters",
+            hint="Correct them and run again.",
+        )
+    own_deployment(ctx, target)
+    see_that_no_other_has_its_name(ctx, target)
+    details: dict[str, Any] = {
+        "deployment": f"{target.flow_name}/{target.name}",
+        "entrypoint": target.entrypoint,
+        "version": target.version,
+        "parameters": dict(target.parameters),
+        "schedule": dict(target.schedule or {}),
+    }
+    when = "no schedule"
+    if settings.cron:
+        times = schedule.fire_times(settings.cron, settings.timezone, datetime.now(UTC), 3)
+        local = [time.astimezone(ZoneInfo(settings.timezone)).isoformat() for time in times]
+        details["next_fire_times"] = local
+        when = f"next at {local[0]} ({settings.timezone})"
+    elif settings.has_schedule:
+        when = f"scheduled by {settings.rrule or f'an interval of {settings.interval:g} s'}"
+    return Evidence(f"{target.flow_name}/{target.name} version {target.version}; {when}; parameters fit", details)

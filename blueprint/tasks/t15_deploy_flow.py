@@ -1,0 +1,48 @@
+"""Task 15: deployed; deploying again keeps the same deployment id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blueprint.core.task import Evidence, TaskControl
+from blueprint.tasks.registry import Scope, task
+
+if TYPE_CHECKING:
+    from blueprint.tasks.context import Context
+
+
+def serve_flows(ctx: Context, control: TaskControl) -> Evidence:
+    """Task 15 in `serve` mode, once: one process serves all deployments, and has registered what is wanted."""
+    from blueprint.prefect_adapter.desired_state import desired_deployment
+    from blueprint.tasks.common.deploying import own_deployment, serve
+
+    if not ctx.settings.serves:
+        return Evidence("")
+    targets = [desired_deployment(one.settings, ctx.workspace.root) for one in ctx.each()]
+    before = [(target, own_deployment(ctx, target)) for target in targets]
+    reason = serve(ctx, control, before)
+    return Evidence("", changed=bool(reason), reason=reason)
+
+
+@task(
+    15,
+    "Deploy flow",
+    phase=2,
+    needs=(8, 11, 14),
+    timeout=90,
+    scope=Scope.DEPLOYMENT,
+    shared=serve_flows,
+    proof="deployed; deploying again keeps the same deployment id",
+)
+def deploy_flow(ctx: Context, control: TaskControl) -> Evidence:
+    """Deployed with flow.deploy or served with flow.serve; deploying again keeps the same id."""
+    from blueprint.prefect_adapter.desired_state import desired_deployment
+    from blueprint.tasks.common.deploying import deploy, wait_as_wanted
+
+    target = desired_deployment(ctx.settings, ctx.workspace.root)
+    reason = "" if ctx.settings.serves else deploy(ctx, target)
+    found = wait_as_wanted(ctx, target, control)
+    how = "served" if ctx.settings.serves else "deployed"
+    return Evidence(
+        f"{target.flow_name}/{target.name} {how}, id {found.id}", {"id": found.id}, changed=bool(reason), reason=reason
+    )

@@ -1,0 +1,32 @@
+"""Task 16: entrypoint, pool, parameters, schema, version by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blueprint.core.task import Evidence, TaskControl
+from blueprint.tasks.registry import Scope, task
+
+if TYPE_CHECKING:
+    from blueprint.tasks.context import Context
+
+
+@task(
+    16,
+    "Verify deployment registration",
+    phase=2,
+    needs=(15,),
+    timeout=30,
+    scope=Scope.DEPLOYMENT,
+    proof="entrypoint, pool, parameters, schema, version by name",
+)
+def verify_registration(ctx: Context, control: TaskControl) -> Evidence:
+    """The deployment read back by name: entrypoint, pool, parameters, schema, version."""
+    from blueprint.tasks.common.proofs import deployment_facts, prove_deployment
+
+    found = prove_deployment(ctx)
+    return Evidence(
+        f"{found.entrypoint}, {found.pool or 'served, no pool'}, version {found.version}, "
+        f"parameters {dict(found.parameters)}",
+        deployment_facts(found),
+    )

@@ -1,0 +1,55 @@
+"""Task 17: the page, its API address, and the query that lists the deployment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blueprint.core.task import Evidence, TaskControl, TaskFailed
+from blueprint.tasks.registry import Scope, task
+
+if TYPE_CHECKING:
+    from blueprint.tasks.context import Context
+
+
+def read_ui(ctx: Context, control: TaskControl) -> Evidence:
+    """The UI page is served and is told this server's API address."""
+    from blueprint.prefect_adapter import ui
+
+    page = ui.page(ctx.settings)
+    if page.api_url != ctx.settings.api_url:
+        raise TaskFailed(
+            f"The UI is told to call {page.api_url}, not {ctx.settings.api_url}.",
+            where_to_look=f"{ctx.settings.server_url}/ui-settings",
+            hint="Run `python run_blueprint.py stop`, then `--resume-from 8`.",
+        )
+    return Evidence(
+        f"{page.url} is served and calls {page.api_url}",
+        {"page": page.url, "script": page.script, "api_url": page.api_url},
+    )
+
+
+@task(
+    17,
+    "Check deployment in UI",
+    phase=2,
+    needs=(15,),
+    timeout=30,
+    scope=Scope.DEPLOYMENT,
+    shared=read_ui,
+    proof="the page, its API address, and the query that lists the deployment",
+)
+def check_listing(ctx: Context, control: TaskControl) -> Evidence:
+    """The query that the UI's page makes lists the deployment."""
+    from blueprint.platform import specs
+    from blueprint.prefect_adapter import ui
+    from blueprint.tasks.common.proofs import RESTORE_DEPLOYMENT
+
+    found = ctx.require_deployment()
+    listed = ui.listed(ctx.settings, specs.authorization(ctx.settings), found.name)
+    if found.id not in listed:
+        raise TaskFailed(
+            f"The query of the UI's deployments page does not list {found.name}.",
+            where_to_look=f"{ctx.settings.server_url}/deployments",
+            hint=RESTORE_DEPLOYMENT,
+        )
+    return Evidence(f"lists {found.name}", {"listed": sorted(listed)})

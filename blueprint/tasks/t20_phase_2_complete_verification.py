@@ -1,0 +1,71 @@
+"""Task 20: pool, worker and deployment read afresh."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blueprint.core.http import NotReady
+from blueprint.core.task import Evidence, TaskControl, TaskFailed
+from blueprint.tasks.registry import Scope, task
+
+if TYPE_CHECKING:
+    from blueprint.prefect_adapter.models import Deployment, Pool
+    from blueprint.tasks.context import Context
+
+
+def verify_platform_ready(ctx: Context, control: TaskControl) -> Evidence:
+    """Server, pool and worker ready, or the serving process alive, all read afresh."""
+    from blueprint.core.waiting import wait_until
+    from blueprint.platform import specs
+    from blueprint.tasks.common.proofs import (
+        RESTORE_WORKER,
+        WORKER_SECONDS,
+        await_worker,
+        pool_facts,
+        prove_server,
+        require_process_pool,
+    )
+
+    prove_server(ctx)
+    if ctx.settings.serves:
+        state = ctx.services.state(specs.RUNNER)
+        if state != "running":
+            raise TaskFailed(f"The serving process is {state}.", where_to_look="logs/worker.log")
+        return Evidence("serving process alive")
+    worker = await_worker(ctx, control, WORKER_SECONDS)
+
+    def ready() -> Pool:
+        found = require_process_pool(ctx)
+        if found.status == "NOT_READY":
+            raise NotReady("the work pool is NOT_READY: no worker has polled it yet")
+        return found
+
+    pool = wait_until(control, ready)
+    if pool.status != "READY":
+        raise TaskFailed(f"The work pool is {pool.status}, not READY.", hint=RESTORE_WORKER)
+    return Evidence("work pool READY, worker ONLINE", {"pool": pool_facts(pool), "worker": worker})
+
+
+@task(
+    20,
+    "Phase 2 complete verification",
+    phase=2,
+    needs=(6, 12, 16, 17, 18, 19),
+    timeout=60,
+    scope=Scope.DEPLOYMENT,
+    shared=verify_platform_ready,
+    proof="pool, worker and deployment read afresh",
+)
+def verify_deployment_ready(ctx: Context, control: TaskControl) -> Evidence:
+    """The deployment ready, read afresh."""
+    from blueprint.core.waiting import wait_until
+    from blueprint.tasks.common.proofs import prove_deployment
+
+    def ready() -> Deployment:
+        found = prove_deployment(ctx)
+        if found.status != "READY":
+            raise NotReady(f"the deployment is {found.status}: no worker has polled for it yet")
+        return found
+
+    found = wait_until(control, ready)
+    return Evidence("deployment READY", {"deployment": found.id})

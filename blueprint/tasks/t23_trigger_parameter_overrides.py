@@ -1,0 +1,30 @@
+"""Task 23: the overridden run completed, its rows landed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blueprint.core.task import Evidence, TaskControl, TaskSkipped
+from blueprint.tasks.registry import Scope, task
+
+if TYPE_CHECKING:
+    from blueprint.tasks.context import Context
+
+
+@task(
+    23,
+    "Trigger with parameter overrides",
+    phase=3,
+    needs=(13, 15),
+    timeout=180,
+    scope=Scope.DEPLOYMENT,
+    pool_runs=1,
+    proof="the overridden run completed, its rows landed",
+)
+def trigger_overrides(ctx: Context, control: TaskControl) -> Evidence:
+    """A run with parameter overrides completes, and its effect is there."""
+    from blueprint.tasks.common.cases import run_case
+
+    if ctx.settings.acceptance.overrides is None:
+        raise TaskSkipped("no acceptance case `overrides` is configured")
+    return run_case(ctx, control, 23, ctx.settings.acceptance.overrides)

@@ -1,0 +1,32 @@
+"""Task 24: the run completed, its rows in the table it names."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from blueprint.core.task import Evidence, TaskControl, TaskSkipped
+from blueprint.tasks.registry import Scope, task
+
+if TYPE_CHECKING:
+    from blueprint.tasks.context import Context
+
+
+@task(
+    24,
+    "Trigger with JSON parameters",
+    phase=3,
+    needs=(13, 15),
+    timeout=180,
+    scope=Scope.DEPLOYMENT,
+    pool_runs=1,
+    proof="the run completed, its rows in the table it names",
+)
+def trigger_json(ctx: Context, control: TaskControl) -> Evidence:
+    """A run with parameters given as JSON text completes, and its effect is where they say."""
+    from blueprint.tasks.common.cases import run_case
+
+    if ctx.settings.acceptance.json_parameters is None:
+        raise TaskSkipped("no acceptance case `json_parameters` is configured")
+    text = json.dumps(ctx.settings.acceptance.json_parameters)
+    return run_case(ctx, control, 24, json.loads(text))

@@ -1,0 +1,37 @@
+"""Task 25: each run by its id: own parameters, own row count."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blueprint.core.task import Evidence, TaskControl, TaskFailed
+from blueprint.tasks.registry import Scope, task
+
+if TYPE_CHECKING:
+    from blueprint.tasks.context import Context
+
+
+@task(
+    25,
+    "Verify multiple flow runs",
+    phase=3,
+    needs=(22, 23, 24),
+    timeout=60,
+    scope=Scope.DEPLOYMENT,
+    proof="each run by its id: own parameters, own row count",
+)
+def verify_runs(ctx: Context, control: TaskControl) -> Evidence:
+    """Every run of this execution by its id, with its own parameters and its own effect."""
+    from blueprint.tasks.common.cases import latest_run, parameters_by_case, require_parameters
+    from blueprint.tasks.common.triggering import effect_summary, prove_completed, require_run
+
+    details = {}
+    for case, parameters in parameters_by_case(ctx).items():
+        run = require_run(latest_run(ctx, case).id)
+        require_parameters(ctx, run, parameters)
+        details[str(case)] = prove_completed(ctx, run, control)
+    ids = {one["flow_run_id"] for one in details.values()}
+    if len(ids) != len(details):
+        raise TaskFailed("Two cases of this execution share one flow run.", details=details)
+    told = ", ".join(f"task {case}: {effect_summary(one)}" for case, one in details.items())
+    return Evidence(f"{len(details)} runs, each its own; {told}", details)
