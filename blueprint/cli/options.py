@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from blueprint import __version__
-from blueprint.config.accepted import shown
+from blueprint.config.excerpt import excerpt
 from blueprint.config.sources import setting
 from blueprint.core.errors import UsageError
 
@@ -66,14 +66,14 @@ class Options:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        text = shown(message, 300)
+        text = excerpt(message, 300)
         raise UsageError(f"{text[:1].upper()}{text[1:]}.", "See `python run_blueprint.py --help`.")
 
 
 def _number(first: int, last: int) -> Callable[[str], int]:
     def number(text: str) -> int:
         if not text.isascii() or not text.isdigit() or len(text) > 9 or not first <= int(text) <= last:
-            raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number from {first} to {last}")
+            raise argparse.ArgumentTypeError(f"{excerpt(text)} is not a whole number from {first} to {last}")
         return int(text)
 
     return number

@@ -1,4 +1,4 @@
-"""What a user can configure of one deployment: in `[tool.blueprint]` itself, or in a table of its `deployments`."""
+"""The settings of one deployment, in `[tool.blueprint]` itself or in a table of its `deployments`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_serializer, model_validator
 
 from blueprint.config import validators
+from blueprint.config.keys import KEYS
 
 
 def _to_the_microsecond(seconds: float) -> float:
@@ -28,7 +29,7 @@ Parameters = Annotated[dict[str, Any], AfterValidator(validators.json_value), Be
 
 
 class Table(BaseModel):
-    """A table in pyproject.toml: no other keys, and no value of it in an error."""
+    """A table of pyproject.toml: it takes no other keys, and its errors tell no values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
@@ -41,58 +42,57 @@ class RetryPolicy(Table):
 
 
 class TaskExpectation(RetryPolicy):
-    """What task 7 must find on one of the flow's tasks."""
+    """Retries and tags that task 7 must find on one of the flow's tasks."""
 
     tags: frozenset[Text] = frozenset()
 
     @field_serializer("tags")
-    def _in_order(self, tags: frozenset[str]) -> list[str]:
-        """Always the same text for the same settings: a service is restarted when they change."""
+    def _sorted(self, tags: frozenset[str]) -> list[str]:
+        """Return the same text for the same settings: a service is restarted when they change."""
         return sorted(tags)
 
 
 class Acceptance(Table):
-    """The cases that tasks 23, 24 and 28 run. One that is not given is skipped, and says so.
+    """The cases that tasks 23, 24 and 28 run; one that is not given is skipped.
 
     In a text value `{source_url}` stands for the data source's address and `{key}` for a text that is new in every try.
     """
 
     overrides: Parameters | None = Field(None, description="parameters of task 23's run, which must complete")
     json_parameters: Parameters | None = Field(None, description="parameters of task 24's run, given as JSON")
-    retried: Parameters | None = Field(None, description="task 28a: a fault that passes; retried, then Completed")
-    failing: Parameters | None = Field(None, description="task 28b: must be retried by this policy, then Failed")
-    failing_policy: RetryPolicy | None = Field(None, description="the retries that 28a and 28b must show")
-    refused: tuple[Parameters, ...] = Field((), description="task 28c: parameters that the server must refuse")
+    retried: Parameters | None = Field(None, description="task 28: a fault that passes; retried, then Completed")
+    failing: Parameters | None = Field(None, description="task 28: retried by failing_policy, then Failed")
+    failing_policy: RetryPolicy | None = Field(None, description="the retries that these two must show")
+    refused: tuple[Parameters, ...] = Field((), description="task 28: parameters that the server must refuse")
 
 
 class OfDeployment(Table):
     """The keys that belong to a deployment, but for its flow and its name."""
 
-    source: Text = Field(".", min_length=1, description="the folder that the flow's code is run from")
-    parameters: Parameters = Field(default_factory=dict, description="the deployment's default parameters")
-    tags: tuple[Name, ...] = Field((), description="tags of the deployment and its runs")
-    concurrency_limit: Limit | None = Field(None, description="runs of the deployment at a time")
+    source: Text = Field(".", min_length=1)
+    parameters: Parameters = Field(default_factory=dict)
+    tags: tuple[Name, ...] = ()
+    concurrency_limit: Limit | None = None
 
-    cron: Annotated[Text, AfterValidator(validators.cron)] | None = Field(
-        None, description="a schedule as a cron expression"
-    )
-    interval: Interval | None = Field(None, description="a schedule as seconds between two runs")
-    rrule: Rrule | None = Field(None, description="a schedule as an iCalendar recurrence rule")
-    timezone: Annotated[Text, AfterValidator(validators.timezone)] = Field(
-        "UTC", description="the schedule's IANA time zone"
-    )
+    cron: Annotated[Text, AfterValidator(validators.cron)] | None = None
+    interval: Interval | None = None
+    rrule: Rrule | None = None
+    timezone: Annotated[Text, AfterValidator(validators.timezone)] = "UTC"
 
-    tasks: dict[Text, TaskExpectation] = Field(default_factory=dict, description="what task 7 must find in the flow")
-    check: Annotated[Text, AfterValidator(validators.function)] | None = Field(
-        None, description="module:function called with a run's id and parameters"
-    )
+    tasks: dict[Text, TaskExpectation] = Field(default_factory=dict)
+    check: Annotated[Text, AfterValidator(validators.function)] | None = None
     acceptance: Acceptance = Field(default_factory=lambda: Acceptance.model_validate({}))
-    run_seconds: Annotated[float, Field(ge=0, le=604_800), Number] = Field(
-        0, description="how long a run takes, if it is long: tasks that wait for runs are given that much more time"
-    )
+    run_seconds: Annotated[float, Field(ge=0, le=604_800), Number] = 0
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Give each field its help text from the table of keys."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for name, field in cls.model_fields.items():
+            field.description = KEYS[name].help
 
     @model_validator(mode="after")
-    def _one_schedule(self) -> Self:
+    def _has_one_schedule(self) -> Self:
         if sum(value is not None for value in (self.cron, self.interval, self.rrule)) > 1:
             raise ValueError("cron, interval and rrule exclude each other; give one of them or none")
         return self
@@ -104,7 +104,7 @@ class OfDeployment(Table):
 
 
 class DeploymentTable(OfDeployment):
-    """One of `deployments`; what is not given may come from `[tool.blueprint]` itself, see `Settings.each`."""
+    """A table of `deployments`; `Settings.each` adds what it takes over from `[tool.blueprint]`."""
 
-    deployment: Name = Field(description="the deployment's name")
-    entrypoint: Entrypoint | None = Field(None, description="the flow, if it is another one")
+    deployment: Name
+    entrypoint: Entrypoint | None = None

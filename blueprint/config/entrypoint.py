@@ -8,7 +8,8 @@ import warnings
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from blueprint.config.accepted import ACCEPTED, shown
+from blueprint.config.excerpt import excerpt
+from blueprint.config.keys import KEYS
 from blueprint.core.errors import UsageError
 
 
@@ -29,20 +30,20 @@ def validate_entrypoint(entrypoint: str, folder: Path, *, may_be_installed: bool
     if not colon:
         package = name.partition(".")[0]
         if not may_be_installed and not PathFinder.find_spec(package, [str(folder), *sys.path]):
-            raise _refusal(f"there is no package {shown(package)} in {shown(folder)}, nor is one installed")
+            raise _refusal(f"there is no package {excerpt(package)} in {excerpt(folder)}, nor is one installed")
         return
     path = folder / file
     try:
         with warnings.catch_warnings(action="ignore"):  # of the flow's code; its own runs will show them
             tree = ast.parse(path.read_bytes())
     except OSError as error:
-        raise _refusal(f"{shown(path, 200)} cannot be read: {error.strerror}") from None
+        raise _refusal(f"{excerpt(path, 200)} cannot be read: {error.strerror}") from None
     except SyntaxError as error:
-        raise _refusal(f"{shown(path, 200)}, line {error.lineno}: {shown(error.msg)}") from None
+        raise _refusal(f"{excerpt(path, 200)}, line {error.lineno}: {excerpt(error.msg)}") from None
     except (ValueError, RecursionError, MemoryError):
-        raise _refusal(f"{shown(path, 200)} is not Python") from None
+        raise _refusal(f"{excerpt(path, 200)} is not Python") from None
     if not any(_makes(node, name) for node in ast.walk(tree)):
-        raise _refusal(f"{shown(path, 200)} has nothing named {shown(name)}")
+        raise _refusal(f"{excerpt(path, 200)} has nothing named {excerpt(name)}")
 
 
 def _makes(node: ast.AST, name: str) -> bool:
@@ -60,4 +61,4 @@ def _makes(node: ast.AST, name: str) -> bool:
 
 
 def _refusal(reason: str) -> UsageError:
-    return UsageError(f"entrypoint: {reason}.", f"Accepted for entrypoint: {ACCEPTED['entrypoint']}.")
+    return UsageError(f"entrypoint: {reason}.", f"Accepted for entrypoint: {KEYS['entrypoint'].accepted}.")

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blueprint.config.accepted import ACCEPTED, OF_DEPLOYMENT, RENAMED, SECRETS, shown
+from blueprint.config.excerpt import excerpt
+from blueprint.config.keys import KEYS, OF_DEPLOYMENT, RENAMED
 from blueprint.config.redaction import passwords
 from blueprint.core.errors import UsageError
 
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_PREFIX = "BLUEPRINT_"
 _MOST_SHOWN = 5
-_TEXTS = frozenset(
-    (
-        *SECRETS,
-        *("entrypoint", "source", "deployment", "deploy_with", "cron", "rrule", "timezone"),
-        *("pool", "host", "public_url", "data_source", "check"),
-    )
-)
 
 
 def load(
@@ -79,7 +73,7 @@ def read(
     ):
         values.update(found)
         sources.update(dict.fromkeys(found, source))
-    _see_the_keys_of(values.get("deployments"), sources.get("deployments", ""))
+    _require_deployment_keys(values.get("deployments"), sources.get("deployments", ""))
     return values, sources
 
 
@@ -89,7 +83,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UsageError(f"{path} is missing.", "Restore it from the repository.") from None
     except ValueError as error:  # no UTF-8, no TOML, or a number with thousands of digits
-        raise UsageError(f"{path} is not valid TOML: {shown(error, 200)}.", "Correct it and run again.") from None
+        raise UsageError(f"{path} is not valid TOML: {excerpt(error, 200)}.", "Correct it and run again.") from None
     except RecursionError:
         raise UsageError(f"{path} is nested too deep.", "Correct it and run again.") from None
     except OSError as error:
@@ -99,16 +93,16 @@ def _from_file(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise UsageError(f"{path}: tool.blueprint must be a table.", "Write it as [tool.blueprint].")
     for key in table:
-        _require_known(key, f"pyproject.toml [tool.blueprint]: {shown(key)}", "KEY = VALUE")
+        _require_known(key, f"pyproject.toml [tool.blueprint]: {excerpt(key)}", "KEY = VALUE")
     return table
 
 
-def _see_the_keys_of(deployments: object, source: str) -> None:
+def _require_deployment_keys(deployments: object, source: str) -> None:
     for index, table in enumerate(deployments if isinstance(deployments, list) else ()):
         for key in table if isinstance(table, dict) else ():
-            where = f"{source}: {_which(deployments, index)}: {shown(key)}"
+            where = f"{source}: {_which(deployments, index)}: {excerpt(key)}"
             _refuse_renamed(key, where)
-            if key in ACCEPTED and key not in OF_DEPLOYMENT:
+            if key in KEYS and key not in OF_DEPLOYMENT:
                 raise UsageError(f"{where} is of the platform, not of one deployment.", "Set it in [tool.blueprint].")
             if key not in OF_DEPLOYMENT:
                 raise UsageError(f"{where} names no setting.", f"Accepted there: {', '.join(OF_DEPLOYMENT)}.")
@@ -118,7 +112,7 @@ def _which(deployments: object, index: int) -> str:
     """One of the tables, for people, who count from 1 and know it by its name."""
     table = deployments[index] if isinstance(deployments, list | tuple) else None
     name = table.get("deployment") if isinstance(table, dict) else None
-    return f"deployments no. {index + 1}{f' ({shown(name)})' if isinstance(name, str) else ''}"
+    return f"deployments no. {index + 1}{f' ({excerpt(name)})' if isinstance(name, str) else ''}"
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -126,7 +120,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     for variable, text in environment.items():
         if variable.startswith(ENVIRONMENT_PREFIX):
             key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-            _require_known(key, f"The environment variable {shown(variable)}", "BLUEPRINT_<KEY>")
+            _require_known(key, f"The environment variable {excerpt(variable)}", "BLUEPRINT_<KEY>")
             values[key] = _value(key, text)
     return values
 
@@ -148,9 +142,9 @@ def setting(argument: str) -> tuple[str, str]:
     """
     name, equals, text = argument.partition("=")
     key = name.strip().replace("-", "_")
-    _require_known(key if equals else "", f"--set {shown(name)}", "--set KEY=VALUE")
-    if key in SECRETS or (key == "data_source" and passwords(text)):
-        is_one = "is" if key in SECRETS else "holds"
+    _require_known(key if equals else "", f"--set {excerpt(name)}", "--set KEY=VALUE")
+    if KEYS[key].is_secret or (key == "data_source" and passwords(text)):
+        is_one = "is" if KEYS[key].is_secret else "holds"
         raise UsageError(
             f"{key} {is_one} a secret, and arguments can be seen by every user of the machine.",
             f"Set the environment variable {ENVIRONMENT_PREFIX}{key.upper()} instead.",
@@ -160,7 +154,7 @@ def setting(argument: str) -> tuple[str, str]:
 
 def _value(key: str, text: str) -> Any:
     """Texts are taken as they are, an empty one as none; else JSON is tried, and Pydantic judges the result."""
-    if key in _TEXTS:
+    if KEYS[key].is_text:
         return text or None
     try:
         return json.loads(text)
@@ -171,8 +165,8 @@ def _value(key: str, text: str) -> Any:
 def _require_known(key: str, where: str, form: str) -> None:
     """Refuse a key that names no setting; `where` names the source and the key, `form` is how a setting is given."""
     _refuse_renamed(key, where)
-    if key not in ACCEPTED:
-        known = ", ".join(sorted(ACCEPTED))
+    if key not in KEYS:
+        known = ", ".join(sorted(KEYS))
         raise UsageError(f"{where} names no setting.", f"Accepted: {form} with one of {known}.")
 
 
@@ -201,9 +195,9 @@ def _explain(error: ValidationError, values: Mapping[str, Any], sources: Mapping
         if key == "deployments" and len(place) > 1:
             source += f": {_which(values[key], int(place[1]))}"
             key, place = (str(place[2]) if len(place) > 2 else key), place[2:]
-        path = shown(".".join(str(part) for part in place), 100)
+        path = excerpt(".".join(str(part) for part in place), 100)
         sentences.append(f"{source}: {path}{': ' if path else ''}{message}")
-        keys += [key] if key in ACCEPTED and key not in keys else []
+        keys += [key] if key in KEYS and key not in keys else []
     more = f"; and {len(sentences) - _MOST_SHOWN} more" if len(sentences) > _MOST_SHOWN else ""
-    accepted = [f"Accepted for {key}: {ACCEPTED[key]}." for key in keys[:_MOST_SHOWN]]
+    accepted = [f"Accepted for {key}: {KEYS[key].accepted}." for key in keys[:_MOST_SHOWN]]
     return "; ".join(sentences[:_MOST_SHOWN]) + more + ".", " ".join(accepted) or "Correct it and run again."

@@ -1,5 +1,5 @@
 """What a single value of the settings must be. Each check gives the value back or raises ValueError with the reason;
-what would be accepted instead is told by `blueprint.config.accepted`.
+what would be accepted instead is told by `blueprint.config.keys`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from blueprint.config.settings import SECRETS, SETTINGS_VARIABLE, Settings
+from blueprint.config.keys import SECRETS
+from blueprint.config.settings import SETTINGS_VARIABLE, Settings
 from blueprint.core import http
 from blueprint.core.http import NotReady
 from blueprint.core.workspace import Workspace

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blueprint.config.settings import RetryPolicy, Settings, TaskExpectation
+from blueprint.config.deployment_settings import RetryPolicy, TaskExpectation
+from blueprint.config.settings import Settings
 from blueprint.prefect_adapter import flow_loading
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from blueprint.config.accepted import ACCEPTED
+from blueprint.config.keys import KEYS as SETTING_KEYS
 from blueprint.core.errors import ExitCode, UsageError
 
-KEYS = st.sampled_from(sorted(ACCEPTED))
+KEYS = st.sampled_from(sorted(SETTING_KEYS))
 NASTY = (
     *(
         "",

@@ -21,7 +21,7 @@ BARE = (base_python(), "-I", "-S")  # no environment variables, no site-packages
 STAGE_ONE = (
     *("bootstrap", "cli.main", "cli.options", "cli.planning", "cli.session", "cli.setup"),
     *(f"cli.commands.{name}" for name in COMMANDS),
-    *("config.accepted", "config.cron", "config.entrypoint", "config.redaction", "config.sources"),
+    *("config.keys", "config.cron", "config.entrypoint", "config.redaction", "config.sources"),
     *("core.child", "core.errors", "core.files", "core.task", "core.venv", "core.workspace"),
     *("execution.executor", "execution.history", "execution.interruption", "execution.journal", "execution.lock"),
     *("execution.outcome", "execution.plan", "reports.lines", "reports.record", "reports.summary", "tasks.registry"),

@@ -14,7 +14,7 @@ from blueprint import bootstrap
 from blueprint.cli.options import Options
 from blueprint.cli.setup import set_up
 from blueprint.config import sources as configuration
-from blueprint.config.accepted import OF_DEPLOYMENT
+from blueprint.config.keys import OF_DEPLOYMENT
 from blueprint.config.scaffold import pyproject, schema, table
 from blueprint.core.errors import ExitCode, UsageError
 from blueprint.core.task import TaskFailed

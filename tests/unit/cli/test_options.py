@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from blueprint.cli.options import COMMANDS, Options, parse
-from blueprint.config.accepted import ACCEPTED
+from blueprint.config.keys import KEYS as SETTING_KEYS
 from blueprint.core.errors import UsageError
 from tests.support.garbage import KEYS, TEXTS, see_that_it_is_proper
 
@@ -64,7 +64,7 @@ def test_no_words_on_the_command_line_end_in_a_traceback(argv: list[str]) -> Non
     assert found.phase in (None, 1, 2, 3)
     assert found.resume_from is None or 1 <= found.resume_from <= 30
     assert sum((found.phase is not None, found.resume, found.resume_from is not None)) <= 1
-    assert all(one.partition("=")[0].strip().replace("-", "_") in ACCEPTED for one in found.settings)
+    assert all(one.partition("=")[0].strip().replace("-", "_") in SETTING_KEYS for one in found.settings)
     assert found.command not in ("init", "test") or argv[0] == found.command, "it would run without what it needs"
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from blueprint.config.settings import BUNDLED_DEFAULTS, Settings, unique_labels
+from blueprint.config.defaults import BUNDLED_DEFAULTS
+from blueprint.config.settings import Settings, unique_labels
 
 OWN = {"entrypoint": "flows/mine.py:mine"}
 
@@ -232,3 +233,24 @@ def test_deployments_are_told_apart_by_the_shortest_names_that_do(
 ) -> None:
     found = made(**OWN, deployments=[{"deployment": "a", **table} for table in tables])
     assert unique_labels(found.each()) == told
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        (
+            {},
+            "Flow: blueprint/pipeline/data_pipeline.py:enterprise_data_pipeline "
+            "(the bundled pipeline; no entrypoint is configured)",
+        ),
+        (OWN, "Flow: flows/mine.py:mine"),
+        ({"entrypoint": BUNDLED_DEFAULTS["entrypoint"]}, f"Flow: {BUNDLED_DEFAULTS['entrypoint']}"),
+        ({"deployments": [{**OWN, "deployment": "a"}, {**OWN, "deployment": "b"}]}, "Flow: flows/mine.py:mine"),
+        (
+            {**OWN, "deployment": "a", "deployments": [{"entrypoint": "b.py:c", "deployment": "b"}]},
+            "Flows: flows/mine.py:mine, b.py:c",
+        ),
+    ],
+)
+def test_a_run_says_which_flow_it_proves_and_whether_anybody_asked_for_it(values: dict[str, object], line: str) -> None:
+    assert made(**values).describe_flow() == line

@@ -19,12 +19,14 @@ from prefect.client.schemas.schedules import is_valid_timezone
 from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule
 
 from blueprint.config import sources as configuration
-from blueprint.config.accepted import ACCEPTED, OF_DEPLOYMENT, SECRETS
-from blueprint.config.deployment_settings import DeploymentTable
+from blueprint.config.deployment_settings import Acceptance, DeploymentTable
+from blueprint.config.keys import KEYS as SETTING_KEYS
+from blueprint.config.keys import OF_DEPLOYMENT, RENAMED, SECRETS
 from blueprint.config.settings import Settings
 from blueprint.core.errors import UsageError
 from blueprint.core.workspace import Workspace
 from blueprint.platform import environment as prefect_env
+from tests.support import settings_page
 from tests.support.garbage import JSON_TEXTS, KEYS, NASTY, TEXTS, VALUES, quoted, see_that_it_is_proper, toml
 
 FUZZ = settings(
@@ -62,8 +64,8 @@ def load(
     except UsageError as error:
         see_that_it_is_proper(error)
         said = str(error)
-        for accepted in ACCEPTED.values():  # which no user wrote: "user:password@host" is no password that was told
-            said = said.replace(accepted, "")
+        for key in SETTING_KEYS.values():  # which no user wrote: "user:password@host" is no password that was told
+            said = said.replace(key.accepted, "")
         assert not secrets or secrets not in said
         return None
     see_that_it_is_usable(found, root)
@@ -302,14 +304,29 @@ def test_what_the_last_execution_was_given_stays_until_something_newer_says_othe
     assert configuration.load(root, {}, ("port=5500",), ("port=5300",)).port == 5500
 
 
-def test_every_setting_tells_what_it_accepts() -> None:
-    assert set(ACCEPTED) == set(Settings.model_fields)
-    assert set(SECRETS) <= set(ACCEPTED)
+def test_the_table_of_keys_and_the_model_are_of_the_same_settings() -> None:
+    assert set(SETTING_KEYS) == set(Settings.model_fields)
+    assert set(OF_DEPLOYMENT) == set(DeploymentTable.model_fields)
+    assert not RENAMED.keys() & SETTING_KEYS.keys()
+    assert set(RENAMED.values()) <= set(SETTING_KEYS)
+    secret = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+    assert set(SECRETS) == secret
 
 
-def test_every_key_of_the_first_stage_is_one_that_the_settings_know(root: Path) -> None:
-    texts = configuration._TEXTS
-    assert texts <= set(Settings.model_fields)
+def test_every_field_has_its_help_text() -> None:
+    for model in (Settings, DeploymentTable):
+        assert {name: field.description for name, field in model.model_fields.items()} == {
+            name: SETTING_KEYS[name].help for name in model.model_fields
+        }
+    assert all(field.description for field in Acceptance.model_fields.values())
+
+
+def test_the_page_of_settings_is_what_the_code_says() -> None:
+    page = Path(__file__).parents[3] / "docs" / "settings.md"
+    assert page.read_text(encoding="utf-8") == settings_page.text(), "run: python -m tests.support.settings_page"
+
+
+def test_values_are_read_before_anything_is_installed_to_judge_them(root: Path) -> None:
     values, sources = configuration.read(root, {"BLUEPRINT_JOBS": "99"}, ("cron=x",))
     assert values == {"jobs": 99, "cron": "x"}
     assert sources == {"jobs": "environment", "cron": "command line"}
@@ -395,7 +412,3 @@ def test_deployments_are_given_as_json_by_a_variable_or_an_argument(root: Path) 
     assert "command line: deployments no. 1 (a): warehouse_url is of the platform" in text
     assert "planted" not in text
     assert "environment: deployments no. 1" in refusal(root, environment={"BLUEPRINT_DEPLOYMENTS": "[{}]"})
-
-
-def test_the_keys_of_a_deployment_are_known_before_anything_is_installed() -> None:
-    assert set(OF_DEPLOYMENT) == set(DeploymentTable.model_fields)
