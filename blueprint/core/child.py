@@ -16,9 +16,7 @@ from pathlib import Path
 from blueprint.core.task import TaskControl, TaskStopped
 
 _POLL_SECONDS = 0.1
-STANDS_BACK = (
-    10  # the niceness of a check that few wait for, beside the start of the server, which everything waits for
-)
+STANDS_BACK = 10  # the niceness of a check that few wait for, beside the server's start, which all wait for
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Finished:
     errors: str
 
     def last_line(self) -> str:
-        """The last line that says something, errors before output: what a user should see first."""
+        """Return the last line that says something, errors before output: it is what a user should see first."""
         for text in (self.errors, self.output):
             lines = [line.strip() for line in text.splitlines() if line.strip()]
             if lines:
@@ -47,18 +45,18 @@ def run(
     seconds: float | None = None,
     niceness: int = 0,
 ) -> Finished:
-    """Run a command until it ends.
+    """Run a command until it ends, then kill what is left of its process group.
 
     Args:
         argv: The program and its arguments; no shell is involved.
         control: Gives the deadline and the wish to stop.
         env: The whole environment of the child; the current one if None.
-        cwd: Where it runs.
+        cwd: The folder that it runs in.
         seconds: A bound of its own, when it should be tighter than the task's deadline.
         niceness: How far it stands back for others that need the processor, 0 to 19.
 
     Raises:
-        TaskStopped: Interrupted, or out of time. The command's whole process group has been killed.
+        TaskStopped: Interrupted, or out of time.
         OSError: The program cannot be started.
     """
     end = control.deadline if seconds is None else min(control.deadline, control.clock() + seconds)
@@ -82,6 +80,8 @@ def run(
             try:
                 output, errors = process.communicate(timeout=_POLL_SECONDS)
             except subprocess.TimeoutExpired:
+                if process.poll() is not None:  # it has ended, and what it left holds its output open
+                    _kill_group(process)
                 if control.stopped.is_set():
                     raise TaskStopped("interrupted") from None
                 if control.clock() >= end:
@@ -89,12 +89,11 @@ def run(
             else:
                 return Finished(process.returncode, output, errors)
     finally:
-        if process.poll() is None:
-            _kill_group(process)
+        _kill_group(process)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=2)
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=2)

@@ -1,4 +1,4 @@
-"""One look at a service over HTTP, bounded in time and size whatever the other side does. Standard library only."""
+"""One HTTP request, bounded in time and size whatever the other side does. Standard library only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _READ_BYTES = 64 * 1024
 
 
 class NotReady(Exception):
-    """The thing that is probed is not there yet, or no more; `reason` says in a few words what was found."""
+    """A probe found that something is not there yet, or no more; `reason` says in a few words what it found."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -27,7 +27,7 @@ class NotReady(Exception):
 
 @dataclass(frozen=True)
 class Response:
-    """What was answered, whatever the status.
+    """An answer of whatever status.
 
     Attributes:
         status: The HTTP status; a redirect is not followed.
@@ -41,11 +41,11 @@ class Response:
 
     @property
     def text(self) -> str:
-        """The body as text; bytes that are no UTF-8 become replacement characters."""
+        """Decode the body; bytes that are no UTF-8 become replacement characters."""
         return self.body.decode(errors="replace")
 
     def json(self) -> Any:
-        """The body as JSON values.
+        """Parse the body as JSON.
 
         Raises:
             NotReady: It is no JSON.
@@ -112,6 +112,24 @@ def get(
         connection.close()
 
 
+def get_ok(
+    url: str, *, timeout: float, accept: str | None = None, auth: str | None = None, query: Any = None
+) -> Response:
+    """Ask for `url` once and require HTTP 200; the arguments are those of `get`.
+
+    Raises:
+        NotReady: There was no whole answer, or one of another status; names the address.
+        ValueError: `url` is not an http or https address.
+    """
+    try:
+        answer = get(url, timeout=timeout, accept=accept, auth=auth, query=query)
+    except NotReady as error:
+        raise NotReady(f"{url} does not answer: {error.reason}") from None
+    if answer.status != 200:
+        raise NotReady(f"{url} answers HTTP {answer.status}")
+    return answer
+
+
 def _body(response: http.client.HTTPResponse, most_bytes: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
@@ -133,7 +151,7 @@ def _left(end: float) -> float:
 
 
 class _Connection(http.client.HTTPConnection):
-    """A connection with one deadline for everything that it does; http.client's timeout is for each packet."""
+    """A connection with one deadline for all that it does; http.client's timeout is for each packet."""
 
     def __init__(self, host: str, port: int | None, end: float, *, secure: bool) -> None:
         super().__init__(host, port or (443 if secure else 80))
@@ -166,7 +184,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class _Bounded:
-    """What http.client uses of a socket, each step bounded by what is left until the deadline."""
+    """The part of a socket that http.client uses, each step bounded by the deadline."""
 
     def __init__(self, connected: socket.socket, end: float) -> None:
         self._socket = connected

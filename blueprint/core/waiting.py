@@ -1,4 +1,4 @@
-"""Waiting until a probe passes: fast at first, backing off, within the task's time, and ended at once by Ctrl-C.
+"""Waiting until a probe passes: fast at first, backing off, within the task's time, ended at once by Ctrl-C.
 
 The back-off is tenacity's. It does not bound an attempt that hangs, so each probe bounds itself.
 """
@@ -12,8 +12,9 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_base
 
+from blueprint.core.errors import TimedOut
 from blueprint.core.http import NotReady
-from blueprint.core.task import TaskControl, TaskFailed, TaskStopped
+from blueprint.core.task import TaskControl, TaskStopped
 
 __all__ = ["NotReady", "try_a_few_times", "wait_until"]
 
@@ -31,7 +32,7 @@ def wait_until(
     where_to_look: str = "",
     hint: str = "",
 ) -> T:
-    """Call `probe` until it returns, and give back what it returned.
+    """Call `probe` until it returns, and return its value.
 
     Args:
         control: Gives the deadline and the wish to stop, and is told what is waited for.
@@ -39,12 +40,12 @@ def wait_until(
         first: About how long to wait before the second attempt, in seconds; doubled from there.
         most: The longest wait between two attempts, in seconds.
         seconds: A bound of its own, when it should be tighter than the task's deadline.
-        what: What is waited for; begins the failure's sentence.
-        where_to_look: For the failure.
-        hint: For the failure.
+        what: Completes "waiting for …" in the error, such as "Prefect server to be ready".
+        where_to_look: For the error.
+        hint: For the error.
 
     Raises:
-        TaskFailed: Out of time; names the last reason.
+        TimedOut: Time is over; names the last reason.
         TaskStopped: The execution was interrupted.
     """
     began = control.clock()
@@ -54,15 +55,18 @@ def wait_until(
     except NotReady as error:
         if control.stopped.is_set():
             raise TaskStopped("interrupted") from None
-        raise TaskFailed(
-            f"{what or 'What was waited for'}: not so within {control.clock() - began:.0f} s ({error.reason}).",
-            where_to_look=where_to_look,
-            hint=hint,
+        purpose = f" waiting for {what}" if what else ""
+        reason = error.reason.rstrip(".")
+        raise TimedOut(
+            f"Timed out after {control.clock() - began:.0f} s{purpose}: {reason}.", hint, where_to_look
         ) from error
 
 
 def try_a_few_times(control: TaskControl, probe: Callable[[], object], *, attempts: int = 3, first: float = 0.1) -> str:
-    """Call `probe` until it passes, at most `attempts` times; gives the last reason, or "" if it passed.
+    """Call `probe` until it passes, at most `attempts` times.
+
+    Returns:
+        The last reason for which it did not pass; empty if it passed.
 
     Raises:
         TaskStopped: The execution was interrupted.
@@ -90,7 +94,7 @@ def _attempts(control: TaskControl, stop: stop_base, first: float, most: float) 
 
 
 def _unless_stopped(control: TaskControl, probe: Callable[[], T]) -> Callable[[], T]:
-    """The sleep ends early when the execution is interrupted: no further attempt then."""
+    """Wrap the probe so that no attempt follows a sleep that an interruption ended early."""
 
     def attempt() -> T:
         if control.stopped.is_set():
@@ -101,21 +105,21 @@ def _unless_stopped(control: TaskControl, probe: Callable[[], T]) -> Callable[[]
 
 
 class _OutOfTime(stop_base):
-    """Stop rather than begin a wait that ends after the deadline; by the handle's clock, which tests replace."""
+    """Stop rather than begin a wait that ends after the deadline; by the control's clock, which tests replace."""
 
     def __init__(self, control: TaskControl, end: float) -> None:
-        self._handle = control
+        self._control = control
         self._end = end
 
     def __call__(self, retry_state: RetryCallState) -> bool:
-        return self._handle.stopped.is_set() or self._handle.clock() + retry_state.upcoming_sleep >= self._end
+        return self._control.stopped.is_set() or self._control.clock() + retry_state.upcoming_sleep >= self._end
 
 
 class _Announcing:
-    """Tells each reason once, however many attempts it takes."""
+    """A callback that tells each reason once, however many attempts it takes."""
 
     def __init__(self, control: TaskControl) -> None:
-        self._handle = control
+        self._control = control
         self._told = ""
 
     def __call__(self, retry_state: RetryCallState) -> None:
@@ -123,4 +127,4 @@ class _Announcing:
         reason = error.reason if isinstance(error, NotReady) else ""
         if reason and reason != self._told:
             self._told = reason
-            self._handle.waiting(reason)
+            self._control.waiting(reason)

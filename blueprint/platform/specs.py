@@ -15,7 +15,7 @@ from blueprint.core import http
 from blueprint.core.http import NotReady
 from blueprint.core.workspace import Workspace
 from blueprint.platform import environment
-from blueprint.processes.spec import Service
+from blueprint.processes.spec import ServiceSpec
 
 SERVER, WORKER, RUNNER, SOURCE = "server", "worker", "runner", "source"
 LOCAL_RUN = "local-run"  # no service: marked like one, so that what a killed execution leaves behind is found
@@ -46,9 +46,9 @@ def _answers(url: str) -> Callable[[], None]:
     return probe
 
 
-def server(settings: Settings, workspace: Workspace) -> Service:
+def server(settings: Settings, workspace: Workspace) -> ServiceSpec:
     """The Prefect server; ready when its database answers too."""
-    return Service(
+    return ServiceSpec(
         name=SERVER,
         title="Prefect server",
         argv=(sys.executable, "-m", "blueprint.prefect_runtime.server", "server", "start"),
@@ -63,9 +63,9 @@ def server(settings: Settings, workspace: Workspace) -> Service:
     )
 
 
-def worker(settings: Settings, workspace: Workspace) -> Service:
+def worker(settings: Settings, workspace: Workspace) -> ServiceSpec:
     """The process worker, under a name of its own in the configured pool."""
-    return Service(
+    return ServiceSpec(
         name=WORKER,
         title="Prefect worker",
         argv=(
@@ -92,12 +92,12 @@ def worker(settings: Settings, workspace: Workspace) -> Service:
     )
 
 
-def runner(settings: Settings, workspace: Workspace) -> Service:
+def runner(settings: Settings, workspace: Workspace) -> ServiceSpec:
     """The process that serves the flows in `serve` mode, in place of pool and worker."""
     # Without the password an address that is open to others would be refused, and this process has no use for it.
     public = {**dict.fromkeys(SECRETS), "host": "127.0.0.1"}
     each = [one.model_copy(update=public).model_dump(mode="json") for one in settings.each()]
-    return Service(
+    return ServiceSpec(
         name=RUNNER,
         title="Serving process",
         argv=(sys.executable, "-m", "blueprint.prefect_adapter.serve"),
@@ -112,10 +112,10 @@ def runner(settings: Settings, workspace: Workspace) -> Service:
     )
 
 
-def source(settings: Settings, workspace: Workspace) -> Service:
+def source(settings: Settings, workspace: Workspace) -> ServiceSpec:
     """The bundled metrics API."""
     api = Path(__file__).parents[1] / "pipeline" / "metrics_api.py"
-    return Service(
+    return ServiceSpec(
         name=SOURCE,
         title="Data source",
         argv=(sys.executable, str(api), "--host", "127.0.0.1", "--port", str(settings.source_port)),

@@ -1,4 +1,4 @@
-"""Ending processes: asked first, killed when they do not listen, and waited for until each is gone."""
+"""Ending processes: SIGTERM first, SIGKILL for those that ignore it, and a wait until each is gone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import signal
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 
-from blueprint.core.errors import EnvironmentRefused
-from blueprint.core.task import TaskControl, TaskFailed
+from blueprint.core.errors import EnvironmentRefused, ProcessError
+from blueprint.core.task import TaskControl
 from blueprint.processes.identity import ProcessIdentity, identity_of, send
 from blueprint.processes.launching import reap
 from blueprint.processes.ownership import OwnershipTag, owned_processes
@@ -20,86 +20,100 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2
 
 @dataclass(frozen=True)
 class Ended:
-    """What was ended.
+    """The processes that were ended.
 
     Attributes:
-        seen: Every process, in the order in which they were found.
+        processes: All of them, in the order in which they were found.
         killed: Those that had to be killed.
     """
 
-    seen: tuple[Process, ...]
+    processes: tuple[Process, ...]
     killed: tuple[Process, ...]
 
     def __add__(self, other: Ended) -> Ended:
-        return Ended(self.seen + other.seen, self.killed + other.killed)
+        """Join what two steps ended."""
+        return Ended(self.processes + other.processes, self.killed + other.killed)
 
 
-def end_family(mark: OwnershipTag, leader: ProcessIdentity | None, control: TaskControl, grace: float) -> Ended:
-    """End a service: the session of its leader first, so that it can end its children in order, then what is left.
+def end_service(tag: OwnershipTag, leader: ProcessIdentity | None, control: TaskControl, grace: float) -> Ended:
+    """End a service: its leader's session first, so that it can end its children in order, then the rest.
 
-    Whoever is proven ours at the start stays so, also when the leader, that proved it, is gone.
-    The rest of it raises what `end` raises.
-    """
-    proven = {identity_of(seen) for seen in owned_processes(mark, {leader} if leader else ())}
-    if leader is None or leader not in proven:
-        return end(lambda told: owned_processes(mark, proven | told), control, grace)
-    session = end(
-        lambda told: [seen for seen in owned_processes(mark, proven | told) if seen.session == leader.pid],
-        control,
-        grace,
-    )
-    proven |= {identity_of(seen) for seen in session.seen}
-    return session + end(lambda told: owned_processes(mark, proven | told), control, min(grace, _STRAY_GRACE_SECONDS))
-
-
-def end(find: Callable[[Set[ProcessIdentity]], list[Process]], control: TaskControl, grace: float) -> Ended:
-    """End what `find` gives, and go on until it gives nothing: new children are found on the way.
-
-    Each process gets SIGTERM once (and SIGCONT if it is stopped, else it would never see it); what is left after
-    `grace` seconds, or when half of the handle's time is over, gets SIGKILL, which also ends a stopped one.
+    A process that is proven ours at the start stays so, also when the leader that proved it is gone.
 
     Args:
-        find: Gives the processes, proven ours and running, as they are at that moment; gets those that it gave before.
+        tag: Workspace and service.
+        leader: Its main process, if it is known.
         control: Gives the deadline and the wish to stop.
         grace: Seconds between SIGTERM and SIGKILL.
 
     Raises:
-        TaskFailed: One cannot be killed.
+        BlueprintError: As `end`.
+        TaskStopped: As `end`.
+    """
+    known = {identity_of(process) for process in owned_processes(tag, {leader} if leader else ())}
+
+    def everything(signalled: Set[ProcessIdentity]) -> list[Process]:
+        return owned_processes(tag, known | signalled)
+
+    if leader is None or leader not in known:
+        return end(everything, control, grace)
+    session = end(
+        lambda signalled: [process for process in everything(signalled) if process.session == leader.pid],
+        control,
+        grace,
+    )
+    known |= {identity_of(process) for process in session.processes}
+    return session + end(everything, control, min(grace, _STRAY_GRACE_SECONDS))
+
+
+def end(find: Callable[[Set[ProcessIdentity]], list[Process]], control: TaskControl, grace: float) -> Ended:
+    """End the processes that `find` returns, until it returns none: new children are found on the way.
+
+    Each process gets SIGTERM once (and SIGCONT if it is stopped, else it would never see it); what is left after
+    `grace` seconds, or when half of the control's time is over, gets SIGKILL, which also ends a stopped one.
+
+    Args:
+        find: Returns the processes, proven ours and running, as they are now; is given those that it returned before.
+        control: Gives the deadline and the wish to stop.
+        grace: Seconds between SIGTERM and SIGKILL.
+
+    Raises:
+        ProcessError: One cannot be killed.
         EnvironmentRefused: One belongs to another user.
         TaskStopped: Interrupted, or the deadline passed.
     """
-    told: dict[ProcessIdentity, Process] = {}
+    signalled: dict[ProcessIdentity, Process] = {}
     killed: dict[ProcessIdentity, Process] = {}
     patience = control.clock() + min(grace, control.remaining() / 2)
     pause = _FIRST_PAUSE
     while True:
         reap()
-        left = {identity_of(seen): seen for seen in find(told.keys())}
+        left = {identity_of(process): process for process in find(signalled.keys())}
         if not left:
-            return Ended(tuple(told.values()), tuple(killed.values()))
+            return Ended(tuple(signalled.values()), tuple(killed.values()))
         now = control.clock()
+        names = ", ".join(map(str, left.values()))
         if now >= patience + _KILL_SECONDS:
-            names = ", ".join(map(str, left.values()))
-            raise TaskFailed(f"Killed, and still there after {_KILL_SECONDS:.0f} s: {names}.")
-        for identity, seen in left.items():
+            raise ProcessError(f"{names} still runs {_KILL_SECONDS:.0f} s after SIGKILL.")
+        for identity, process in left.items():
             if now >= patience:
-                if _send(identity, seen, signal.SIGKILL):
-                    killed[identity] = seen
-            elif identity not in told:
-                _send(identity, seen, signal.SIGTERM)
-                if seen.frozen:
-                    _send(identity, seen, signal.SIGCONT)
-            told.setdefault(identity, seen)
-        control.waiting("the end of " + ", ".join(map(str, left.values())))
+                if _send(identity, process, signal.SIGKILL):
+                    killed[identity] = process
+            elif identity not in signalled:
+                _send(identity, process, signal.SIGTERM)
+                if process.frozen:
+                    _send(identity, process, signal.SIGCONT)
+            signalled.setdefault(identity, process)
+        control.waiting(f"the end of {names}")
         control.pause(pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
-def _send(identity: ProcessIdentity, seen: Process, number: signal.Signals) -> bool:
+def _send(identity: ProcessIdentity, process: Process, number: signal.Signals) -> bool:
     try:
         return send(identity, number)
     except PermissionError as error:
         raise EnvironmentRefused(
-            f"{seen} is ours and belongs to another user, so that it cannot be ended.",
+            f"{process} is ours but belongs to another user and cannot be ended.",
             "Run `stop` as the user that started it.",
         ) from error

@@ -1,4 +1,4 @@
-"""Which process it is, proven: across the reuse of its number, a clock that is set, and a restart of the machine."""
+"""The identity of a process, across the reuse of its pid, a clock that is set, and a restart of the machine."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class ProcessIdentity:
     create_time: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return it as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ProcessIdentity:
-        """Read what `to_json` gave.
+        """Make it from the values that `to_json` returned.
 
         Raises:
-            ValueError: It is something else; an identity that proves nothing is refused too.
+            ValueError: They are something else; an identity that proves nothing is refused too.
         """
         pid, boot_id = values.get("pid"), values.get("boot_id")
         ticks, created = values.get("start_ticks"), values.get("create_time")
@@ -54,38 +54,38 @@ class ProcessIdentity:
 
 
 def boot_id() -> str:
-    """The id of this start of the machine; empty where the system has none."""
+    """Return the id of this start of the machine; empty where the system has none."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:
         return ""
 
 
-def identity_of(seen: Process) -> ProcessIdentity:
-    """Who this process is."""
-    return ProcessIdentity(seen.pid, boot_id(), seen.start_ticks, seen.create_time)
+def identity_of(process: Process) -> ProcessIdentity:
+    """Return the identity of a process that was looked at."""
+    return ProcessIdentity(process.pid, boot_id(), process.start_ticks, process.create_time)
 
 
 def identify(pid: int) -> ProcessIdentity | None:
-    """Who has this number now, be it a zombie; None if nobody has."""
-    seen = look(pid)
-    return None if seen is None else identity_of(seen)
+    """Return the identity of the process with this number, be it a zombie; None if there is none."""
+    process = look(pid)
+    return None if process is None else identity_of(process)
 
 
 def find_again(identity: ProcessIdentity) -> Process | None:
-    """The very process as it is now, be it a zombie; None if it is gone, whoever has its number."""
-    seen = look(identity.pid)
-    return seen if seen is not None and identity_of(seen) == identity else None
+    """Return this very process as it is now, be it a zombie; None if it is gone, whoever has its number."""
+    process = look(identity.pid)
+    return process if process is not None and identity_of(process) == identity else None
 
 
 def is_same(identity: ProcessIdentity) -> bool:
-    """Whether the very process is there and runs. False when in doubt: what is not proven ours is not ours."""
-    seen = find_again(identity)
-    return seen is not None and seen.running
+    """Tell whether this very process runs; False when in doubt, because what is not proven ours is not ours."""
+    process = find_again(identity)
+    return process is not None and process.running
 
 
 def send(identity: ProcessIdentity, number: signal.Signals) -> bool:
-    """Send a signal to this very process and to no other; tells whether it was there to get it.
+    """Send a signal to this very process and to no other; tell whether it was there to get it.
 
     On Linux the number is held by a pidfd between the proof and the signal, so that it cannot change hands meanwhile.
 

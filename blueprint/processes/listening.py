@@ -1,4 +1,4 @@
-"""Whether the one who listens on a service's port is the service, and the sentence for when it is not."""
+"""Whether the listener on a service's port is the service, and the error for when it is not."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from blueprint.core.http import NotReady
 from blueprint.processes.identity import ProcessIdentity, is_same
 from blueprint.processes.ownership import OwnershipTag, owned_processes
 from blueprint.processes.ports import Listener, listeners
-from blueprint.processes.spec import Service
+from blueprint.processes.spec import ServiceSpec
 
 
-def require_listener(service: Service, mark: OwnershipTag, leader: ProcessIdentity) -> None:
-    """See that the service's port, if it has one, is held by a process of the service.
+def require_listener(spec: ServiceSpec, tag: OwnershipTag, leader: ProcessIdentity) -> None:
+    """Require that the service's port, if it has one, is held by a process of the service.
 
     Raises:
         NotReady: Nobody listens there.
         EnvironmentRefused: Somebody else does; names the process.
     """
-    if service.port is None:
+    if spec.port is None:
         return
-    found = listeners(service.port, service.host)
+    found = listeners(spec.port, spec.host)
     if not found:
-        raise NotReady(f"nothing listens on {service.address}")
-    if not any(is_of(mark, leader, one) for one in found):
-        raise port_held(service, found[0])
+        raise NotReady(f"nothing listens on {spec.address}")
+    if not any(is_of(tag, leader, listener) for listener in found):
+        raise port_held(spec, found[0])
 
 
-def is_of(mark: OwnershipTag, leader: ProcessIdentity, listener: Listener) -> bool:
-    """Whether a process of the service, led by `leader`, has this listener open."""
+def is_of(tag: OwnershipTag, leader: ProcessIdentity, listener: Listener) -> bool:
+    """Tell whether a process of the service, led by `leader`, has this listener open."""
     if leader.pid in listener.pids and is_same(leader):
         return True
-    return any(seen.pid in listener.pids for seen in owned_processes(mark, {leader}))
+    return any(process.pid in listener.pids for process in owned_processes(tag, {leader}))
 
 
-def port_held(service: Service, found: Listener | None) -> EnvironmentRefused:
-    """The error for a port that somebody else has."""
-    whom = str(found) if found else "a process that cannot be seen"
+def port_held(spec: ServiceSpec, listener: Listener | None) -> EnvironmentRefused:
+    """Make the error for a port that somebody else has."""
+    holder = str(listener) if listener else "a process that cannot be seen"
     return EnvironmentRefused(
-        f"{service.title} needs {service.address}, which is held by {whom}.",
+        f"{spec.title} needs {spec.address}, which is held by {holder}.",
         "End that process, or configure another port.",
     )

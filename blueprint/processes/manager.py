@@ -13,19 +13,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blueprint.core.errors import BlueprintError
+from blueprint.core.errors import BlueprintError, ProcessError
 from blueprint.core.http import NotReady
-from blueprint.core.task import TaskControl, TaskFailed, TaskStopped, within
+from blueprint.core.task import TaskControl, TaskStopped, within
 from blueprint.processes import records
-from blueprint.processes.ending import end_family
-from blueprint.processes.finding import NOT_RUNNING, STOPPED, Found, find, find_without_record
+from blueprint.processes.ending import end_service
+from blueprint.processes.finding import NOT_RUNNING, RUNNING, STOPPED, Found, find, find_without_record
 from blueprint.processes.identity import ProcessIdentity
-from blueprint.processes.listening import port_held
+from blueprint.processes.listening import port_held, require_listener
+from blueprint.processes.log import ServiceLog
 from blueprint.processes.ownership import OwnershipTag, owned_processes, tag_of, tagged_processes
 from blueprint.processes.ports import holder, is_free
 from blueprint.processes.records import RecordDamaged, ServiceRecord
-from blueprint.processes.spec import Service, ServiceChange
-from blueprint.processes.table import Process
+from blueprint.processes.spec import ServiceChange, ServiceSpec
 
 if TYPE_CHECKING:
     from blueprint.processes.launching import Launched
@@ -34,9 +34,10 @@ _GRACE_SECONDS = 10.0
 _FAILED_START_GRACE_SECONDS = 1.0  # the task's time is over by then
 _PORT_SECONDS = 15.0  # for another service of ours, which is being stopped, to leave a port
 _LOCK_SECONDS = 0.1
+_LAST_LINES = 20  # of the log of a service that died: what it said hours ago is not the cause
 
 
-def _nobody_listens(_name: str, _facts: dict[str, Any]) -> None:
+def _ignore(_name: str, _details: dict[str, Any]) -> None:
     pass
 
 
@@ -44,12 +45,14 @@ class ServiceManager:
     """Starts, adopts and stops the services of one workspace; safe to use from several threads at once."""
 
     def __init__(
-        self, folder: Path, workspace_id: str, on_started: Callable[[str, dict[str, Any]], None] = _nobody_listens
+        self, folder: Path, workspace_id: str, on_started: Callable[[str, dict[str, Any]], None] = _ignore
     ) -> None:
-        """Args:
-        folder: Where the records are kept, `state/services`.
-        workspace_id: The random id of the workspace; what is started carries it.
-        on_started: Told of each process that is started: the service's name, and its pid, port, log and reason.
+        """Manage the services whose records are in a folder.
+
+        Args:
+            folder: The folder of the records, `state/services`.
+            workspace_id: The random id of the workspace; what is started carries it.
+            on_started: Told of each process that is started: the service's name, and its pid, port, log and reason.
         """
         self._folder = folder
         self._workspace = self.workspace = workspace_id
@@ -59,10 +62,10 @@ class ServiceManager:
         self._locks: dict[str, threading.Lock] = {}
         self._locks_lock = threading.Lock()
 
-    # --- what is -----------------------------------------------------------------------------------------------------
+    # --- reading -----------------------------------------------------------------------------------------------------
 
     def record(self, name: str) -> ServiceRecord | None:
-        """What is remembered of the service; None if nothing that can be used, or of another workspace."""
+        """Read the record of a service; None if there is none that can be used, or it is another workspace's."""
         with contextlib.suppress(RecordDamaged):
             record = records.read(self._folder, name)
             if record is not None and record.workspace == self._workspace:
@@ -70,128 +73,135 @@ class ServiceManager:
         return None
 
     def state(self, name: str) -> str:
-        """`running`, `frozen`, `stopped`, `not ours: …`, or `running without a record: …`; takes milliseconds."""
+        """Say how a service is: `running`, `frozen`, `stopped…`, `not ours: …` or `running without a record: …`."""
         found = self._find(name)
-        if found.state == STOPPED and found.record is None:
-            family = owned_processes(self._mark(name))
-            if family:
-                return f"running without a record: {family[0]}"
-        return found.state
+        if found.state != STOPPED:
+            return found.state
+        if found.record is None:
+            processes = owned_processes(self._tag(name))
+            if processes:
+                return f"running without a record: {processes[0]}"
+            return STOPPED if found.reason == NOT_RUNNING else f"{STOPPED}: {found.reason}"
+        said = ServiceLog(Path(found.record.log)).telling_line(found.record.log_offset, _LAST_LINES)
+        return f"{STOPPED}: {found.reason}; its log says: {said}"
 
-    def strays(self) -> list[Process]:
-        """What carries this workspace's mark and is of no service that runs: left behind by one that ended."""
-        alive: set[int] = set()
-        for name in records.names(self._folder):
-            found = self._find(name)
-            if found.record is not None and found.leader is not None:
-                alive |= {seen.pid for seen in owned_processes(self._mark(name), {found.record.identity})}
-        return [
-            seen for family in tagged_processes(self._workspace).values() for seen in family if seen.pid not in alive
-        ]
+    def require_running(self, spec: ServiceSpec) -> ProcessIdentity:
+        """Return the service's main process, proven to run and to hold the service's port.
 
-    # --- making it so ------------------------------------------------------------------------------------------------
+        Raises:
+            NotReady: It does not run, or nobody listens; says how the service is.
+            EnvironmentRefused: Somebody else holds the port; names the process.
+        """
+        found = self._find(spec.name)
+        if found.record is None or found.state != RUNNING:
+            raise NotReady(self.state(spec.name))
+        require_listener(spec, self._tag(spec.name), found.record.identity)
+        return found.record.identity
 
-    def begin(self, service: Service, control: TaskControl) -> None:
+    # --- changing ----------------------------------------------------------------------------------------------------
+
+    def begin(self, spec: ServiceSpec, control: TaskControl) -> None:
         """Start a service that is not running, without waiting: `ensure` does that later, and says what is wrong.
 
         Nothing is done if something of it runs, or somebody holds its port.
 
         Raises:
-            TaskFailed: Its program cannot be started.
+            ProcessError: Its program cannot be started.
             EnvironmentRefused: Its log or its record cannot be written.
             TaskStopped: The execution was interrupted.
         """
-        mark = self._mark(service.name)
-        with self._alone_with(service.name, control):
-            found = self._find(service.name)
-            if found.leader is not None or owned_processes(mark, {found.identity} if found.identity else ()):
+        with self._locked(spec.name, control):
+            found = self._find(spec.name)
+            if found.leader is not None or owned_processes(
+                self._tag(spec.name), {found.identity} if found.identity else ()
+            ):
                 return
-            if service.port is not None and not is_free(service.host, service.port):
+            if spec.port is not None and not is_free(spec.host, spec.port):
                 return
-            self._begun[service.name] = (self._launch(service, found.why_not), found.why_not)
+            self._begun[spec.name] = (self._launch(spec, found.reason), found.reason)
 
     def stop_begun(self) -> None:
         """Stop what was begun and is not waited for by anyone: what it is to work with does not come."""
         for name in list(self._begun):
-            with contextlib.suppress(TaskFailed, TaskStopped, BlueprintError):  # the first error is the one to tell
+            with contextlib.suppress(TaskStopped, BlueprintError):  # the first error is the one to tell
                 self.stop(name, within(10), _FAILED_START_GRACE_SECONDS)
 
-    def ensure(self, service: Service, control: TaskControl) -> ServiceChange:
-        """See that the service runs as configured and answers: adopt it, or end what is left of it and start it.
+    def ensure(self, spec: ServiceSpec, control: TaskControl) -> ServiceChange:
+        """Have the service run as configured and answer: adopt it, or end what is left of it and start it.
 
         Raises:
-            TaskFailed: It did not get ready in time, or died while it was starting.
+            ProcessError: It died while it was starting, or cannot be started or ended.
+            TimedOut: It was not ready in time.
             EnvironmentRefused: Its port is held by a stranger, or the disk or the system do not allow it.
             TaskStopped: The execution was interrupted; what was started goes on and is adopted the next time.
         """
-        from blueprint.processes import readiness
-
-        mark = self._mark(service.name)
-        fingerprint = service.fingerprint(self._workspace)
-        with self._alone_with(service.name, control):
-            found = self._find(service.name)
-            if service.name in self._begun:
-                started, why = self._begun.pop(service.name)
-                record = found.record
-                if record is not None and record.fingerprint == fingerprint and record.identity == started.identity:
-                    self._wait(service, started, control)
-                    return ServiceChange(started.identity, changed=True, reason=why)
+        tag = self._tag(spec.name)
+        with self._locked(spec.name, control):
+            found = self._find(spec.name)
+            begun = self._begun.pop(spec.name, None)
+            if begun is not None and self._is_current(found, spec, begun[0].identity):
+                self._wait(spec, begun[0], control)
+                return ServiceChange(begun[0].identity, changed=True, reason=begun[1])
             how_found = ""
             if found.record is None:
-                found, how_found = self._recover(service, found, fingerprint)
-            why = found.why_not
-            if found.record is not None and found.leader is not None:
-                why = readiness.why_unfit(service, mark, fingerprint, found.record, found.leader, control)
-                if not why:
-                    if not found.record.ready:
-                        records.write(self._folder, replace(found.record, ready=True))
-                    self._settled.add(service.name)
-                    return ServiceChange(found.record.identity, changed=False, reason=how_found)
-            left = end_family(mark, found.identity, control, _GRACE_SECONDS)
-            if left.seen and found.leader is None:
-                why += f"; what was left of it was ended: {', '.join(map(str, left.seen))}"
-            self._free_the_port(service, control)
-            started = self._launch(service, why)
-            self._wait(service, started, control)
-            return ServiceChange(started.identity, changed=True, reason=why)
+                found, how_found = self._recover(spec, found)
+            reason = self._unfit_reason(spec, found, control)
+            if not reason and found.record is not None:
+                if not found.record.ready:
+                    records.write(self._folder, replace(found.record, ready=True))
+                self._settled.add(spec.name)
+                return ServiceChange(found.record.identity, changed=False, reason=how_found)
+            left = end_service(tag, found.identity, control, _GRACE_SECONDS)
+            if left.processes and found.leader is None:
+                reason += f"; what was left of it was ended: {', '.join(map(str, left.processes))}"
+            self._free_the_port(spec, control)
+            started = self._launch(spec, reason)
+            self._wait(spec, started, control)
+            return ServiceChange(started.identity, changed=True, reason=reason)
 
     def stop(self, name: str, control: TaskControl, grace: float = _GRACE_SECONDS) -> str | None:
-        """End the service with everything that it started; gives a sentence, or None if nothing of it was running.
+        """End the service with everything that it started.
 
         Args:
             name: The service's name.
             control: Gives the deadline and the wish to stop.
             grace: Seconds between SIGTERM and SIGKILL.
 
+        Returns:
+            A sentence that names what was ended; None if nothing of the service was running.
+
         Raises:
-            TaskFailed: A process cannot be killed.
+            ProcessError: A process cannot be killed.
             EnvironmentRefused: One belongs to another user.
         """
-        with self._alone_with(name, control):
+        with self._locked(name, control):
             self._settled.discard(name)
             self._begun.pop(name, None)
             found = self._find(name)
-            ended = end_family(self._mark(name), found.identity, control, grace)
+            ended = end_service(self._tag(name), found.identity, control, grace)
             records.remove(self._folder, name)
-        if not ended.seen:
+        if not ended.processes:
             return None
         title = found.record.title if found.record else name
         killed = f", of which {', '.join(map(str, ended.killed))} had to be killed" if ended.killed else ""
-        return f"{title} stopped: {', '.join(map(str, ended.seen))}{killed}."
+        return f"{title} stopped: {', '.join(map(str, ended.processes))}{killed}."
 
     def stop_all(self, control: TaskControl) -> list[str]:
-        """Stop every service of this workspace, the youngest first, and whatever else carries its mark.
+        """Stop every service of this workspace, the youngest first, and whatever else carries its tag.
 
         One that cannot be stopped does not keep the others from being stopped; its error is raised at the end.
+
+        Returns:
+            A sentence for each that was running.
         """
         known = {name: self.record(name) for name in {*records.names(self._folder), *tagged_processes(self._workspace)}}
         youngest_first = sorted(known.items(), key=lambda item: item[1].started_at if item[1] else "", reverse=True)
         sentences: list[str] = []
-        failure: BlueprintError | TaskFailed | None = None
+        failure: BlueprintError | None = None
         for name, _ in youngest_first:
             try:
                 sentence = self.stop(name, control)
-            except (BlueprintError, TaskFailed) as error:
+            except BlueprintError as error:
                 failure = failure or error
             else:
                 sentences += [sentence] if sentence else []
@@ -201,14 +211,14 @@ class ServiceManager:
 
     # --- parts of the above ------------------------------------------------------------------------------------------
 
-    def _mark(self, name: str) -> OwnershipTag:
+    def _tag(self, name: str) -> OwnershipTag:
         return OwnershipTag(self._workspace, name)
 
     def _find(self, name: str) -> Found:
-        return find(self._folder, self._mark(name))
+        return find(self._folder, self._tag(name))
 
     @contextlib.contextmanager
-    def _alone_with(self, name: str, control: TaskControl) -> Iterator[None]:
+    def _locked(self, name: str, control: TaskControl) -> Iterator[None]:
         lock = self._lock(name)
         while not lock.acquire(timeout=_LOCK_SECONDS):
             control.pause(0)
@@ -221,87 +231,104 @@ class ServiceManager:
         with self._locks_lock:
             return self._locks.setdefault(name, threading.Lock())
 
-    def _recover(self, service: Service, found: Found, fingerprint: str) -> tuple[Found, str]:
-        """If only the record is missing, write it anew; tells what was wrong with the old one."""
-        identity = find_without_record(service, self._mark(service.name), fingerprint)
+    def _is_current(self, found: Found, spec: ServiceSpec, identity: ProcessIdentity) -> bool:
+        record = found.record
+        return (
+            record is not None
+            and record.identity == identity
+            and record.fingerprint == spec.fingerprint(self._workspace)
+        )
+
+    def _unfit_reason(self, spec: ServiceSpec, found: Found, control: TaskControl) -> str:
+        """Say why what was found cannot be adopted; "" if it can."""
+        from blueprint.processes.readiness import unfit_reason
+
+        if found.record is None or found.leader is None:
+            return found.reason
+        fingerprint = spec.fingerprint(self._workspace)
+        return unfit_reason(spec, self._tag(spec.name), fingerprint, found.record, found.leader, control)
+
+    def _recover(self, spec: ServiceSpec, found: Found) -> tuple[Found, str]:
+        """Write the record anew if only it is missing; say what was wrong with the old one."""
+        identity = find_without_record(spec, self._tag(spec.name), spec.fingerprint(self._workspace))
         if identity is None:
             return found, ""
-        records.write(self._folder, self._new_record(service, identity, fingerprint))
-        reason = "its record was missing" if found.why_not == NOT_RUNNING else found.why_not
-        return self._find(service.name), f"{reason}; its process (pid {identity.pid}) was found by its mark"
+        records.write(self._folder, self._new_record(spec, identity))
+        reason = "its record was missing" if found.reason == NOT_RUNNING else found.reason
+        return self._find(spec.name), f"{reason}; its process (pid {identity.pid}) was found by its tag"
 
-    def _new_record(self, service: Service, identity: ProcessIdentity, fingerprint: str) -> ServiceRecord:
+    def _new_record(self, spec: ServiceSpec, identity: ProcessIdentity, log_offset: int = 0) -> ServiceRecord:
         return ServiceRecord(
-            name=service.name,
-            title=service.title,
+            name=spec.name,
+            title=spec.title,
             workspace=self._workspace,
             identity=identity,
-            fingerprint=fingerprint,
-            host=service.host,
-            port=service.port,
-            log=str(service.log),
+            fingerprint=spec.fingerprint(self._workspace),
+            host=spec.host,
+            port=spec.port,
+            log=str(spec.log),
+            log_offset=log_offset,
             started_at=datetime.now(UTC).isoformat(timespec="microseconds"),
         )
 
-    def _free_the_port(self, service: Service, control: TaskControl) -> None:
-        """See that nobody has the port; another service of ours that an earlier configuration gave it to is ended."""
+    def _free_the_port(self, spec: ServiceSpec, control: TaskControl) -> None:
+        """Have the port free; another service of ours that an earlier configuration gave it to is ended."""
         from blueprint.core.waiting import wait_until
 
-        if service.port is None or is_free(service.host, service.port):
+        if spec.port is None or is_free(spec.host, spec.port):
             return
         wait_until(
             control,
-            lambda: self._left_by_its_holder(service, control),
+            lambda: self._end_our_holder(spec, control),
             seconds=_PORT_SECONDS,
-            what=f"{service.title} needs {service.address}",
+            what=f"{spec.address}, which {spec.title} needs",
         )
 
-    def _left_by_its_holder(self, service: Service, control: TaskControl) -> None:
-        assert service.port is not None  # noqa: S101
-        found = holder(service.port, service.host)
-        mark = tag_of(found.pid) if found and found.pid else None
-        ours = mark is not None and mark.workspace == self._workspace and mark.service != service.name
-        if ours and mark is not None and mark.service not in self._settled:
-            lock = self._lock(mark.service)
+    def _end_our_holder(self, spec: ServiceSpec, control: TaskControl) -> None:
+        assert spec.port is not None  # noqa: S101
+        found = holder(spec.port, spec.host)
+        tag = tag_of(found.pid) if found and found.pid else None
+        ours = tag is not None and tag.workspace == self._workspace and tag.service != spec.name
+        if ours and tag is not None and tag.service not in self._settled:
+            lock = self._lock(tag.service)
             if not lock.acquire(blocking=False):  # it is being started anew or stopped by another thread
-                raise NotReady(f"it is held by our own {mark.service}, {found}")
+                raise NotReady(f"it is held by our own {tag.service}, {found}")
             try:
-                end_family(mark, self._find(mark.service).identity, control, _GRACE_SECONDS)
+                end_service(tag, self._find(tag.service).identity, control, _GRACE_SECONDS)
             finally:
                 lock.release()
-        elif not is_free(service.host, service.port):
-            raise port_held(service, found)
+        elif not is_free(spec.host, spec.port):
+            raise port_held(spec, found)
 
-    def _launch(self, service: Service, why: str) -> Launched:
+    def _launch(self, spec: ServiceSpec, reason: str) -> Launched:
         from blueprint.processes.launching import launch
 
-        fingerprint = service.fingerprint(self._workspace)
-        started = launch(service, self._mark(service.name), fingerprint)
-        with self._ended_if_it_fails(service, started):
-            records.write(self._folder, self._new_record(service, started.identity, fingerprint))
-            details = {"pid": started.identity.pid, "port": service.port, "log": str(service.log), "reason": why}
-            self._on_started(service.name, details)
+        started = launch(spec, self._tag(spec.name), spec.fingerprint(self._workspace))
+        with self._ended_on_failure(spec, started):
+            records.write(self._folder, self._new_record(spec, started.identity, started.log_offset))
+            details = {"pid": started.identity.pid, "port": spec.port, "log": str(spec.log), "reason": reason}
+            self._on_started(spec.name, details)
         return started
 
-    def _wait(self, service: Service, started: Launched, control: TaskControl) -> None:
+    def _wait(self, spec: ServiceSpec, started: Launched, control: TaskControl) -> None:
         from blueprint.processes.readiness import wait_until_ready
 
-        with self._ended_if_it_fails(service, started):
-            wait_until_ready(service, self._mark(service.name), started, control, control.remaining())
-            record = self.record(service.name)
+        with self._ended_on_failure(spec, started):
+            wait_until_ready(spec, self._tag(spec.name), started, control, control.remaining())
+            record = self.record(spec.name)
             if record is None:
-                raise TaskFailed(f"The record of {service.title} (pid {started.identity.pid}) was removed meanwhile.")
+                raise ProcessError(f"The record of {spec.title} (pid {started.identity.pid}) was removed meanwhile.")
             records.write(self._folder, replace(record, ready=True))
-        self._settled.add(service.name)
+        self._settled.add(spec.name)
 
     @contextlib.contextmanager
-    def _ended_if_it_fails(self, service: Service, started: Launched) -> Iterator[None]:
+    def _ended_on_failure(self, spec: ServiceSpec, started: Launched) -> Iterator[None]:
         try:
             yield
         except TaskStopped:
             raise  # interrupted: services are left as they are
         except Exception:
-            with contextlib.suppress(TaskFailed, TaskStopped, BlueprintError):  # the first error is the one to tell
-                end_family(self._mark(service.name), started.identity, within(10), _FAILED_START_GRACE_SECONDS)
-                records.remove(self._folder, service.name)
+            with contextlib.suppress(TaskStopped, BlueprintError):  # the first error is the one to tell
+                end_service(self._tag(spec.name), started.identity, within(10), _FAILED_START_GRACE_SECONDS)
+                records.remove(self._folder, spec.name)
             raise

@@ -1,4 +1,4 @@
-"""Who listens on a port, and whether a service could.
+"""The listeners on a port, and whether a service could listen there.
 
 On Linux /proc/net/tcp and tcp6 tell the listeners, also those of other users; whose they are can be seen for
 processes of this user, or for all by root. Elsewhere psutil tells, for processes of this user.
@@ -29,13 +29,13 @@ _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  # recognised here, never bound
 
 @dataclass(frozen=True)
 class Listener:
-    """A socket that takes connections.
+    """A socket that accepts connections.
 
     Attributes:
         address: The numeric address that it is bound to.
         port: Its port.
         pids: The processes that have it open; empty if this user may not see them.
-        user: Whose it is; empty if unknown.
+        user: The user that it belongs to; empty if unknown.
     """
 
     address: str
@@ -49,29 +49,38 @@ class Listener:
         return min(self.pids, default=None)
 
     def __str__(self) -> str:
+        """Name its process for people."""
         if self.pid is None:
-            whose = f"of user {self.user} " if self.user else ""
-            return f"a process {whose}that {_me()} has no right to look into"
-        seen = look(self.pid)
-        return f"{seen.name if seen else 'a process'} (pid {self.pid})"
+            owner = f"of user {self.user} " if self.user else ""
+            return f"a process {owner}that {_me()} has no right to look into"
+        process = look(self.pid)
+        return f"{process.name if process else 'a process'} (pid {self.pid})"
 
 
 def listeners(port: int, host: str | None = None) -> list[Listener]:
-    """Each listener on `port`; with `host`, only those that take connections to it or keep others from binding it."""
+    """Return the listeners on a port.
+
+    Args:
+        port: The port.
+        host: If given, only those are returned that accept connections to it or keep others from binding it.
+    """
     found = _from_proc(port) if _HAS_PROC else _from_psutil(port)
     if host is None:
         return found
     wanted = {_plain(address) for _, address in _resolve(host, port)}
-    return [one for one in found if one.address in wanted or one.address in _WILDCARDS or wanted & {*_WILDCARDS}]
+    if wanted & {*_WILDCARDS}:
+        return found
+    return [listener for listener in found if listener.address in wanted or listener.address in _WILDCARDS]
 
 
 def holder(port: int, host: str | None = None) -> Listener | None:
-    """Who listens on `port`; one that can be named before one that cannot. None if nobody does."""
-    return min(listeners(port, host), key=lambda one: (one.pid is None, one.pid or 0), default=None)
+    """Return a listener on the port, one that can be named before one that cannot; None if there is none."""
+    found = listeners(port, host)
+    return min(found, key=lambda listener: (listener.pid is None, listener.pid or 0), default=None)
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether a service could listen there now; found out by binding, which sees what no table shows.
+    """Tell whether a service could listen there now, by binding, which sees what no table shows.
 
     Raises:
         EnvironmentRefused: No service of this user could ever listen there: the address is not of this machine,
@@ -124,7 +133,7 @@ def _user_name(uid: int) -> str:
 
 
 def _plain(address: str) -> str:
-    """An address as the one that packets are sent to: `::ffff:127.0.0.1` is 127.0.0.1, and no zone."""
+    """Return the address that packets are sent to: `::ffff:127.0.0.1` is 127.0.0.1, and no zone."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
     return str(mapped or parsed)
@@ -147,7 +156,7 @@ def _from_proc(port: int) -> list[Listener]:
 
 
 def _address(text: str) -> str:
-    """The kernel prints addresses as 32-bit words in the machine's byte order."""
+    """Decode an address of the kernel's tables: 32-bit words in the machine's byte order."""
     raw = bytes.fromhex(text)
     if sys.byteorder == "little":
         raw = b"".join(raw[start : start + 4][::-1] for start in range(0, len(raw), 4))

@@ -1,4 +1,4 @@
-"""What is remembered of a service between two executions: one small private file each, never half written.
+"""The record of each service between two executions: one small private file, never half written.
 
 A record is a help to memory and no proof: the process that it names is looked at before anything is done to it.
 """
@@ -27,13 +27,14 @@ class ServiceRecord:
 
     Attributes:
         name: The service's name.
-        title: What people call it.
+        title: Its name for people.
         workspace: The id of the workspace that started it.
-        identity: Its process.
-        fingerprint: Of the settings that it was started with.
+        identity: Its main process.
+        fingerprint: The hash of the settings that it was started with.
         host: The address that it was to listen on.
         port: Its port, if any.
         log: Its log file.
+        log_offset: The byte of the log at which its own lines begin.
         started_at: UTC, ISO 8601; for people only.
         ready: Whether it has ever been ready.
     """
@@ -48,10 +49,11 @@ class ServiceRecord:
     log: str
     started_at: str
     ready: bool = False
+    log_offset: int = 0
 
 
 def write(folder: Path, record: ServiceRecord) -> None:
-    """Keep the record, in place of the one before.
+    """Write the record in place of the one before.
 
     Raises:
         EnvironmentRefused: The disk is full or not writable; the record before is untouched.
@@ -62,7 +64,7 @@ def write(folder: Path, record: ServiceRecord) -> None:
 
 
 def read(folder: Path, name: str) -> ServiceRecord | None:
-    """The record of this service; None if there is none.
+    """Read the record of a service; None if there is none.
 
     Raises:
         RecordDamaged: There is one, and it is torn, garbage, or of another version of this program.
@@ -83,7 +85,7 @@ def read(folder: Path, name: str) -> ServiceRecord | None:
 
 
 def names(folder: Path) -> list[str]:
-    """The services that have a record, good or damaged."""
+    """Return the names of the services that have a record, good or damaged."""
     return sorted(path.stem for path in folder.glob("[!.]*.json"))
 
 
@@ -105,7 +107,7 @@ def _path(folder: Path, name: str) -> Path:
 
 
 class _Unfit(ValueError):
-    """It is JSON, and not a record."""
+    """The file is JSON, but not a record."""
 
 
 def _record(values: Any, name: str) -> ServiceRecord:
@@ -120,8 +122,11 @@ def _record(values: Any, name: str) -> ServiceRecord:
     if type(values.get("ready")) is not bool or not isinstance(identity, dict):
         raise _Unfit("ready or identity is missing")
     try:
-        proven = ProcessIdentity.from_json(identity)
+        verified = ProcessIdentity.from_json(identity)
     except ValueError as error:
         raise _Unfit(str(error)) from error
-    fields = {key: values[key] for key in ServiceRecord.__dataclass_fields__}
-    return ServiceRecord(**fields | {"identity": proven})
+    offset = values.get("log_offset", 0)  # a record of an earlier version has none
+    if type(offset) is not int or offset < 0:
+        raise _Unfit("log_offset is not an offset")
+    fields = {key: values[key] for key in ServiceRecord.__dataclass_fields__ if key in values}
+    return ServiceRecord(**fields | {"identity": verified})

@@ -1,4 +1,4 @@
-"""What a service is: a command that runs in the background, and how to know that it is up."""
+"""The description of a service: a command that runs in the background, and how to know that it is up."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from blueprint.processes.ownership import SERVICE_NAME
 
 
 @dataclass(frozen=True)
-class Service:
+class ServiceSpec:
     """A command to keep running in the background.
 
     Attributes:
         name: Short and unique in the workspace: lower-case letters, digits, `-` and `_`.
-        title: What people call it.
+        title: Its name for people.
         argv: The program and its arguments. Everybody on the machine can read them: never a secret.
         env: The settings that it is started with. When they (or `argv`, `cwd`, the address) change, it is restarted.
-        cwd: Where it runs.
-        log: What it prints is appended here; private to the user.
+        cwd: The folder that it runs in.
+        log: The file that its output is appended to; private to the user.
         host: The address that it listens on.
         port: Its port; None if it listens on none.
         ready: Returns once it can do its work, else raises `NotReady`. Each call bounds itself in time.
         alive: Returns if it answers at all, else raises `NotReady`. Each call bounds itself in time.
-        inherit: What else is in its environment and may differ from one start to the next without a restart
+        inherit: Further environment, which may differ from one start to the next without a restart
             (`PATH`, `HOME`, `LANG`); `env` wins.
     """
 
@@ -54,14 +54,14 @@ class Service:
         return f"{self.host}, port {self.port}"
 
     def fingerprint(self, salt: str) -> str:
-        """What differs when the settings differ. Salted with the workspace's id: `env` may hold a secret."""
+        """Return a hash of the settings, salted with the workspace's id because `env` may hold a secret."""
         settings = [salt, self.argv, sorted(self.env.items()), str(self.cwd), self.host, self.port]
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class ServiceChange:
-    """A service that is up.
+    """The result of ensuring that a service is up.
 
     Attributes:
         identity: Its process.

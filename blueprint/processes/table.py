@@ -1,4 +1,4 @@
-"""The process table: what runs, whose child it is, in which session, with which command line and environment.
+"""The process table: each process with its parent, session, command line and environment.
 
 On Linux it is read from /proc, which needs no package and, unlike psutil's `create_time()`, gives a start that does
 not move when the clock is set. Elsewhere psutil answers.
@@ -48,18 +48,19 @@ class Process:
         return self.state in ("T", "t")
 
     def __str__(self) -> str:
+        """Name it for people."""
         return f"{self.name} (pid {self.pid})"
 
 
 def look(pid: int) -> Process | None:
-    """The process with this number as it is now, or None if there is none (or it may not be seen)."""
+    """Read the process with this number; None if there is none, or it may not be seen."""
     if pid <= 0:
         return None
     return _look_in_proc(pid) if _HAS_PROC else _look_with_psutil(pid)
 
 
-def everyone() -> Iterator[Process]:
-    """Each process that this user may see."""
+def all_processes() -> Iterator[Process]:
+    """Yield each process that this user may see."""
     if _HAS_PROC:
         pids = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal()]  # noqa: PTH208  # hundreds, no Paths
     else:
@@ -67,13 +68,13 @@ def everyone() -> Iterator[Process]:
 
         pids = psutil.pids()
     for pid in pids:
-        seen = look(pid)
-        if seen is not None:
-            yield seen
+        process = look(pid)
+        if process is not None:
+            yield process
 
 
 def variable(pid: int, name: str) -> str | None:
-    """What the environment that the process was started with says for `name`; None if unset or not to be seen."""
+    """Read a variable of the environment that a process was started with; None if unset or not readable."""
     if not _HAS_PROC:
         return _variable_with_psutil(pid, name)
     try:
@@ -88,7 +89,7 @@ def variable(pid: int, name: str) -> str | None:
 
 
 def command_line(pid: int) -> tuple[str, ...]:
-    """The program and its arguments; empty if it is gone, a zombie or not to be seen."""
+    """Read the program and its arguments; empty if the process is gone, a zombie or not readable."""
     if not _HAS_PROC:
         import psutil
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.errors import BlueprintError
 from blueprint.core.task import Evidence, TaskControl, TaskFailed
 from blueprint.tasks.registry import task
 
@@ -32,7 +32,7 @@ def start_server(ctx: Context, control: TaskControl) -> Evidence:
         _begin(ctx, control)
         started = ctx.services.ensure(specs.server(ctx.settings, ctx.workspace), control)
         details = prove_server(ctx)
-    except (TaskFailed, EnvironmentRefused):
+    except (TaskFailed, BlueprintError):
         ctx.services.stop_begun()
         raise
     if details["pid"] != started.identity.pid:

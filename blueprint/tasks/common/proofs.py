@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from blueprint.core import http
-from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.errors import EnvironmentRefused, TimedOut
 from blueprint.core.http import NotReady
 from blueprint.core.task import TaskControl, TaskFailed
 from blueprint.core.waiting import wait_until
@@ -141,7 +141,7 @@ def await_worker(ctx: Context, control: TaskControl, seconds: float | None = Non
 
     try:
         return wait_until(control, online, seconds=seconds)
-    except TaskFailed:
+    except TimedOut:
         raise (last[0] if last else TaskFailed("The worker could not be looked at in time.")) from None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from blueprint.core.http import NotReady, get
+from blueprint.core.http import NotReady, get, get_ok
 from tests.support.ports import free_port
 from tests.unit.processes.helpers import needs_ipv6
 
@@ -201,3 +201,20 @@ def test_a_proxy_of_the_users_shell_is_not_asked(server: Callable[..., str], mon
 def test_other_addresses_are_a_mistake_of_the_caller(url: str) -> None:
     with pytest.raises(ValueError, match="not an http"):
         get(url, timeout=1)
+
+
+def test_get_ok_gives_what_was_answered_with_200(server: Callable[..., str]) -> None:
+    assert get_ok(server(_says(OK)), timeout=5).text == "hello"
+
+
+@pytest.mark.parametrize("status", [b"204 Nothing", b"302 Found", b"401 No", b"500 Broken"])
+def test_get_ok_names_the_address_and_the_status_of_any_other_answer(server: Callable[..., str], status: bytes) -> None:
+    url = server(_says(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n"))
+    with pytest.raises(NotReady, match=rf"^{url}/x answers HTTP {status[:3].decode()}$"):
+        get_ok(f"{url}/x", timeout=5)
+
+
+def test_get_ok_names_the_address_that_does_not_answer() -> None:
+    url = f"http://127.0.0.1:{free_port()}/y"
+    with pytest.raises(NotReady, match=rf"^{url} does not answer: connection refused$"):
+        get_ok(url, timeout=5)

@@ -18,7 +18,7 @@ import pytest
 from blueprint.core.http import NotReady, get
 from blueprint.processes.manager import ServiceManager
 from blueprint.processes.ownership import SERVICE_VARIABLE
-from blueprint.processes.spec import Service
+from blueprint.processes.spec import ServiceSpec
 from tests.support.ports import free_port
 
 PROGRAM = """
@@ -108,7 +108,7 @@ class House:
     manager: ServiceManager
     started: list[tuple[str, dict[str, Any]]]
 
-    def service(self, *flags: str, name: str = "web", port: int | None = None, **changes: Any) -> Service:
+    def service(self, *flags: str, name: str = "web", port: int | None = None, **changes: Any) -> ServiceSpec:
         """A service that runs the test program with these flags."""
         program = self.folder / "program.py"
         program.write_text(PROGRAM)
@@ -132,7 +132,7 @@ class House:
             "ready": answers,
             "alive": answers,
         }
-        return Service(**values | changes)
+        return ServiceSpec(**values | changes)
 
     def carriers(self) -> list[int]:
         """What runs with this workspace's mark."""

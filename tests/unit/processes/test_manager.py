@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -18,12 +19,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.errors import EnvironmentRefused, ProcessError, TimedOut
 from blueprint.core.http import NotReady, get
-from blueprint.core.task import TaskFailed, TaskStopped, within
+from blueprint.core.task import TaskStopped, within
 from blueprint.processes import ports, records, table
 from blueprint.processes.identity import ProcessIdentity, identify
-from blueprint.processes.launching import telling_line
+from blueprint.processes.log import ServiceLog
 from blueprint.processes.manager import ServiceManager
 from tests.support.ports import free_port
 from tests.unit.processes.helpers import House, eventually, needs_ipv6, runs
@@ -62,7 +63,7 @@ def test_what_was_begun_is_waited_for_and_told_as_started(house: House) -> None:
 def test_what_was_begun_and_dies_is_told_by_who_waits_for_it(house: House) -> None:
     service = house.service("dies")
     house.manager.begin(service, within(20))
-    with pytest.raises(TaskFailed, match="the database is on fire"):
+    with pytest.raises(ProcessError, match="the database is on fire"):
         house.manager.ensure(service, within(20))
 
 
@@ -169,7 +170,7 @@ def test_after_a_restart_of_the_machine_it_is_started_anew(house: House, strange
     house.manager.ensure(service, within(20))
     house.manager.stop("web", within(20))
     bystander = stranger()  # has the pid of the record now
-    ended = house.manager._new_record(service, _identity(bystander.pid), service.fingerprint(house.workspace))
+    ended = house.manager._new_record(service, _identity(bystander.pid))
     records.write(
         house.folder / "services", replace(ended, identity=replace(ended.identity, boot_id="before"), ready=True)
     )
@@ -219,7 +220,7 @@ def test_a_service_that_runs_and_no_longer_answers_is_restarted(house: House) ->
 def test_one_that_dies_at_start_fails_at_once_with_the_line_that_tells_why(house: House) -> None:
     service = house.service("dies")
     began = time.monotonic()
-    with pytest.raises(TaskFailed, match=r"exit code 1.*RuntimeError: the database is on fire") as caught:
+    with pytest.raises(ProcessError, match=r"exit code 1.*RuntimeError: the database is on fire") as caught:
         house.manager.ensure(service, within(60))
     assert time.monotonic() - began < 10
     assert caught.value.where_to_look == str(service.log)
@@ -229,22 +230,24 @@ def test_one_that_dies_at_start_fails_at_once_with_the_line_that_tells_why(house
 
 def test_the_reason_of_an_earlier_death_is_not_told_for_this_one(house: House) -> None:
     service = house.service("dies")
-    with pytest.raises(TaskFailed, match="on fire"):
+    with pytest.raises(ProcessError, match="on fire"):
         house.manager.ensure(service, within(20))
     silent = replace(service, argv=(sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"))
-    with pytest.raises(TaskFailed, match=r"killed by SIGKILL.*wrote nothing"):
+    with pytest.raises(ProcessError, match=r"killed by SIGKILL.*wrote nothing"):
         house.manager.ensure(silent, within(20))
 
 
 def test_a_program_that_does_not_exist_is_named(house: House) -> None:
-    with pytest.raises(TaskFailed, match=r"The web cannot be started: No such file.*/no/such/program"):
+    with pytest.raises(ProcessError, match=r"The web cannot be started: No such file.*/no/such/program"):
         house.manager.ensure(house.service(argv=("/no/such/program",)), within(20))
 
 
 def test_one_that_hangs_without_answering_fails_at_the_deadline_and_is_not_left_behind(house: House) -> None:
     service = house.service("hangs", "child")
     began = time.monotonic()
-    with pytest.raises(TaskFailed, match=r"The web \(pid \d+\) is to be ready.*no whole answer") as caught:
+    with pytest.raises(
+        TimedOut, match=r"^Timed out after 3 s waiting for The web \(pid \d+\) to be ready: no whole answer.*log says: "
+    ) as caught:
         house.manager.ensure(service, within(3))
     assert time.monotonic() - began < 6
     assert caught.value.where_to_look == str(service.log)
@@ -272,11 +275,11 @@ def _start_and_be_killed_before_the_record(house: House, *flags: str) -> int:
         "from pathlib import Path\n"
         "from blueprint.processes.launching import launch\n"
         "from blueprint.processes.ownership import OwnershipTag\n"
-        "from blueprint.processes.spec import Service\n"
+        "from blueprint.processes.spec import ServiceSpec\n"
         f"folder = Path({str(house.folder)!r})\n"
         "nothing = lambda: None\n"
         "argv = tuple(sys.argv[1:])\n"
-        "service = Service('web', 'The web', argv, {'SETTING': 'one'}, folder, folder / 'logs' / 'web.log',\n"
+        "service = ServiceSpec('web', 'The web', argv, {'SETTING': 'one'}, folder, folder / 'logs' / 'web.log',\n"
         "                  '127.0.0.1', int(argv[2]), nothing, nothing)\n"
         f"launch(service, OwnershipTag({house.workspace!r}, 'web'), service.fingerprint({house.workspace!r}))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -325,11 +328,9 @@ def test_what_is_left_of_a_dead_service_is_ended_before_it_is_started_anew(house
     left = set(house.carriers()) - {first.identity.pid}
     os.kill(first.identity.pid, signal.SIGKILL)
     eventually(lambda: not runs(first.identity.pid))
-    assert {seen.pid for seen in house.manager.strays()} == left
     second = house.manager.ensure(service, within(20))
     assert all(str(pid) in second.reason for pid in left)
     assert not any(map(runs, left))
-    assert house.manager.strays() == []
 
 
 def test_a_stranger_on_the_port_is_named_and_left_alone(house: House, stranger: Start) -> None:
@@ -456,7 +457,7 @@ def test_it_works_with_psutil_alone_as_on_a_mac(house: House, monkeypatch: pytes
 def test_of_a_log_the_line_that_helps_is_shown(tmp_path: Path, log: str, line: str) -> None:
     path = tmp_path / "x.log"
     path.write_text(log, encoding="utf-8")
-    assert telling_line(path).startswith(line)
+    assert ServiceLog(path).telling_line().startswith(line)
 
 
 def test_verify_and_stop_load_nothing_heavy() -> None:
@@ -475,3 +476,40 @@ def test_a_name_that_is_no_file_name_is_refused(house: House) -> None:
             house.service(name=name)
     with contextlib.suppress(FileNotFoundError):
         assert list((house.folder / "services").iterdir()) == []
+
+
+def test_the_state_of_a_service_that_died_later_tells_the_cause_from_its_log(house: House) -> None:
+    service = house.service()
+    pid = house.manager.ensure(service, within(20)).identity.pid
+    with service.log.open("a") as log:
+        log.write("OSError: the disk is on fire\n")
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not runs(pid))
+    assert house.manager.state("web").startswith(f"stopped: its process (pid {pid}) was ")
+    assert house.manager.state("web").endswith("its log says: OSError: the disk is on fire")
+    with pytest.raises(NotReady, match="the disk is on fire"):
+        house.manager.require_running(service)
+
+
+def test_a_service_is_proven_by_its_process_and_its_port(house: House, stranger: Start) -> None:
+    service = house.service()
+    with pytest.raises(NotReady, match=r"^stopped$"):
+        house.manager.require_running(service)
+    identity = house.manager.ensure(service, within(20)).identity
+    assert house.manager.require_running(service) == identity
+    elsewhere = replace(service, port=free_port())
+    with pytest.raises(NotReady, match="nothing listens"):
+        house.manager.require_running(elsewhere)
+    taken = free_port()
+    other = stranger(taken)
+    with pytest.raises(EnvironmentRefused, match=f"pid {other.pid}"):
+        house.manager.require_running(replace(service, port=taken))
+
+
+def test_a_record_of_an_earlier_version_without_its_place_in_the_log_is_read(house: House) -> None:
+    house.manager.ensure(house.service(), within(20))
+    path = house.folder / "services" / "web.json"
+    values = json.loads(path.read_text())
+    del values["log_offset"]
+    path.write_text(json.dumps(values))
+    assert house.manager.state("web") == "running"
