@@ -7,11 +7,11 @@ one that says what is accepted. Standard library only at import: unknown keys ar
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blueprint.config import toml_file
 from blueprint.config.excerpt import excerpt
 from blueprint.config.keys import KEYS, OF_DEPLOYMENT, RENAMED
 from blueprint.config.redaction import passwords
@@ -78,20 +78,7 @@ def read(
 
 
 def _from_file(path: Path) -> dict[str, Any]:
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path} is missing.", "Restore it from the repository.") from None
-    except ValueError as error:  # no UTF-8, no TOML, or a number with thousands of digits
-        raise UsageError(f"{path} is not valid TOML: {excerpt(error, 200)}.", "Correct it and run again.") from None
-    except RecursionError:
-        raise UsageError(f"{path} is nested too deep.", "Correct it and run again.") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.", "Make it a readable file.") from None
-    tool = document.get("tool", {})
-    table = tool.get("blueprint", {}) if isinstance(tool, dict) else None
-    if not isinstance(table, dict):
-        raise UsageError(f"{path}: tool.blueprint must be a table.", "Write it as [tool.blueprint].")
+    table = toml_file.tool_table(toml_file.parse(toml_file.read(path), path), path)
     for key in table:
         _require_known(key, f"pyproject.toml [tool.blueprint]: {excerpt(key)}", "KEY = VALUE")
     return table

@@ -14,6 +14,7 @@ from blueprint import bootstrap
 from blueprint.cli.options import Options
 from blueprint.cli.setup import set_up
 from blueprint.config import sources as configuration
+from blueprint.config import toml_file
 from blueprint.config.keys import OF_DEPLOYMENT
 from blueprint.config.scaffold import pyproject, schema, table
 from blueprint.core.errors import ExitCode, UsageError
@@ -51,8 +52,8 @@ def run(options: Options, workspace: Workspace) -> int:
     bootstrap.handover()
     path = workspace.root / "pyproject.toml"
     given = {key: one for key, one in configuration.from_arguments(options.settings).items() if one is not None}
-    old = pyproject.read(path)
-    there = pyproject.existing(old, path)
+    old = toml_file.read(path)
+    there = toml_file.tool_table(toml_file.parse(old, path), path)
     if there and not options.force:
         _show_a_further_one(options.target, workspace.root, given, there)
         raise UsageError(

@@ -38,6 +38,48 @@ def test_only_the_table_is_replaced_and_every_other_byte_is_kept(name: str) -> N
     assert new == before + NEW.replace("\n", newline) + after
 
 
+OTHERS = st.sampled_from(
+    (
+        '[project]\nname = "x" # of the project\n',
+        "[tool.ruff]\nline-length = 120\n",
+        "[tool.ruff.lint]\nselect = [\n  'E', # errors\n  'F',\n]\n",
+        "[[tool.mypy.overrides]]\nmodule = 'x'\n",
+        '[tool.text]\nlooks = """\n[tool.blueprint]\n# like ours\n"""\n',
+        "[dependency-groups]\ntest = []\n",
+        "  [indented]\n  a.b = 1\n",
+    )
+)
+GAPS = st.sampled_from(("", "\n", "\n\n\n", "\n# about the next\n", "\n\n# about\n\n# the next\n"))
+OURS = st.sampled_from(
+    (
+        "[tool.blueprint]\n",
+        "[tool.blueprint] # mine\nport = 1 # too\n# and this\n",
+        "[tool.blueprint.tasks.t]\nretries = 1\n\n# on the cases\n[tool.blueprint.acceptance]\nrefused = [{ a = 1 }]\n",
+        '[tool.blueprint]\ncheck = """\n# no comment\n"""\n[[tool.blueprint.deployments]]\ndeployment = "a"\n',
+    )
+)
+
+
+@given(
+    before=st.lists(st.tuples(OTHERS, GAPS), max_size=3, unique_by=lambda part: part[0]),
+    ours=OURS,
+    gap=GAPS,
+    after=st.lists(st.tuples(OTHERS, GAPS), max_size=3, unique_by=lambda part: part[0]),
+    newline=st.sampled_from(("\n", "\r\n")),
+)
+def test_whatever_stands_around_the_table_stays_as_it_is(
+    before: list[tuple[str, str]], ours: str, gap: str, after: list[tuple[str, str]], newline: str
+) -> None:
+    head, tail = ("".join(map("".join, parts)).replace("\n", newline) for parts in (before, after))
+    old = head + (ours + gap).replace("\n", newline) + tail
+    try:
+        tomllib.loads(old)
+    except ValueError:
+        return  # a table twice
+    new = pyproject.with_table(old, NEW, PATH)
+    assert new == head + (NEW + gap).replace("\n", newline) + tail
+
+
 @pytest.mark.parametrize("old", ["", "[project]\n", '[project]\nname = "x"', "# only a comment\n"])
 def test_without_a_table_it_is_added_at_the_end(old: str) -> None:
     new = pyproject.with_table(old, NEW, PATH)
@@ -45,12 +87,17 @@ def test_without_a_table_it_is_added_at_the_end(old: str) -> None:
     assert tomllib.loads(new)["tool"]["blueprint"]["parameters"] == {"rows": 3}
 
 
-def test_tables_of_ours_apart_from_each_other_are_all_replaced() -> None:
-    old = "[tool.blueprint]\nport = 1\n[tool.ruff]\na = 1\n[tool.blueprint.acceptance]\n[tool.mypy]\n"
-    assert pyproject.with_table(old, NEW, PATH) == f"{NEW}[tool.ruff]\na = 1\n[tool.mypy]\n"
-
-
-@pytest.mark.parametrize("old", ["[tool]\nblueprint = { port = 1 }\n", "[tool]\nblueprint.port = 1\n", "tool = 1\n"])
+@pytest.mark.parametrize(
+    "old",
+    [
+        "[tool]\nblueprint = { port = 1 }\n",
+        "tool = 1\n",
+        "x = 1\ntool = { blueprint = { port = 1 } }\n",
+        "[[tool]]\n[tool.blueprint]\nport = 1\n",
+        "[tool.blueprint]\nport = 1\n[tool.ruff]\na = 1\n[tool.blueprint.acceptance]\n[tool.mypy]\n",
+        "[tool.blueprint]\nport = 1\n\n# of ruff\n[tool.ruff]\na = 1\n\n[tool.blueprint.acceptance]\n",
+    ],
+)
 def test_a_table_that_cannot_be_cut_out_is_refused_rather_than_guessed(old: str) -> None:
     with pytest.raises(UsageError, match=r"pyproject\.toml"):
         pyproject.with_table(old, NEW, PATH)
