@@ -1,4 +1,4 @@
-"""Task 3: the execution goes on in `.venv`, as the same process, and its children inherit it."""
+"""Task 3: the execution continues in `.venv`, as the same process, and its children inherit it."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from blueprint.core import child, venv
-from blueprint.core.task import Evidence, TaskControl, TaskFailed
+from blueprint.core.errors import SetupError
+from blueprint.core.task import Evidence, TaskControl
 from blueprint.core.workspace import Workspace
 
 
 def inside(workspace: Workspace) -> bool:
-    """Whether this process runs in the workspace's environment."""
+    """Tell whether this process runs in the workspace's environment."""
     return venv.inside(workspace.venv)
 
 
 def reexec(workspace: Workspace, argv: Sequence[str], handover: Mapping[str, str]) -> NoReturn:
-    """Go on as `.venv/bin/python run_blueprint.py argv…` in this very process (same pid, inheritable files stay open).
+    """Continue as `.venv/bin/python run_blueprint.py argv…` in this very process; inheritable files stay open.
 
     Args:
         workspace: Its `.venv` is healthy.
         argv: The arguments after the program's name.
-        handover: What the next stage gets from its `handover()`.
+        handover: Texts for the next stage, which gets them from its `handover()`.
     """
-    venv.reexec(workspace.root, workspace.python, argv, json.dumps(dict(handover)))
+    venv.reexec(workspace.python, workspace.script, argv, json.dumps(dict(handover)))
     raise AssertionError("execve came back")
 
 
 def handover() -> dict[str, str] | None:
-    """What the stage before handed over, None if there was none. Taken out of the environment: no child sees it."""
+    """Take the texts of the previous stage out of the environment; None if there was no previous stage."""
     text = venv.handed_over()
     if text is None:
         return None
@@ -43,31 +44,31 @@ def handover() -> dict[str, str] | None:
 
 
 def verify_activation(workspace: Workspace, control: TaskControl) -> Evidence:
-    """See that this process runs in `.venv`, and that a `python` started by it does too.
+    """Prove that this process runs in `.venv`, and that a `python` started by it does too.
 
     Sets PATH and VIRTUAL_ENV of this process and drops PYTHONHOME, as the activation script would.
 
     Raises:
-        TaskFailed: This process or its child runs elsewhere.
+        SetupError: This process or its child runs elsewhere.
     """
     if not inside(workspace):
-        raise TaskFailed(
+        raise SetupError(
             f"The execution runs in {sys.prefix}, not in {workspace.venv}.",
+            f"Run the same command with {workspace.python}.",
             where_to_look=sys.executable,
-            hint=f"Run the same command with {workspace.python}.",
         )
     _activate(workspace)
     try:
         answer = child.run(["python", "-c", "import sys; print(sys.prefix)"], control)
     except OSError as error:
-        raise TaskFailed(f"No `python` can be started: {error}.", where_to_look=str(workspace.python)) from error
+        raise SetupError(f"No `python` can be started: {error}.", where_to_look=str(workspace.python)) from error
     prefix = answer.output.strip()
     if answer.returncode != 0 or os.path.realpath(prefix) != os.path.realpath(workspace.venv):
         found = f"runs in {prefix}" if answer.returncode == 0 else f"fails: {answer.last_line()}"
-        raise TaskFailed(
-            f"A `python` started by the execution {found}, it should run in {workspace.venv}.",
+        raise SetupError(
+            f"A `python` started by the execution {found}; it should run in {workspace.venv}.",
+            "Check what your shell sets in PATH and in variables that begin with PYTHON.",
             where_to_look=os.environ["PATH"],
-            hint="See what PATH and the PYTHON… variables of your shell set.",
         )
     details = {"prefix": sys.prefix, "interpreter": sys.executable, "child_prefix": prefix, "pid": os.getpid()}
     if os.environ.get("PYTHONPATH"):

@@ -1,4 +1,4 @@
-"""Task 2: a healthy `.venv` of a fitting Python, made anew when it is not."""
+"""Task 2: a healthy `.venv` of a fitting Python; one that is not healthy is made anew."""
 
 from __future__ import annotations
 
@@ -18,26 +18,24 @@ from blueprint.core.task import Evidence, TaskControl, TaskStopped
 from blueprint.core.venv import CONFIG, STAMP, dotted, problem, site_packages
 from blueprint.core.workspace import Workspace
 
-_SAY_WHO_YOU_ARE = (
-    "import json, platform, sys;print(json.dumps([sys.prefix, sys.base_prefix, platform.python_version()]))"
-)
+_IDENTIFY = "import json, platform, sys;print(json.dumps([sys.prefix, sys.base_prefix, platform.python_version()]))"
 _SECONDS_TO_START = 30
 
 
 def environment_problem(workspace: Workspace) -> str | None:
-    """Why `.venv` cannot be used, None if it looks healthy. Reads a few files and starts nothing (about 1 ms)."""
+    """Return the reason why `.venv` cannot be used, or None if it looks healthy. Starts nothing (about 1 ms)."""
     return problem(workspace.venv)
 
 
 def base_python() -> str:
-    """The interpreter that lies below this process, outside any virtual environment."""
+    """Return the interpreter that lies below this process, outside any virtual environment."""
     base: str = getattr(sys, "_base_executable", "") or sys.executable
     return base
 
 
 @dataclass(frozen=True)
 class _Interpreter:
-    """What `.venv/bin/python` says of itself."""
+    """The places and the version that `.venv/bin/python` tells of itself."""
 
     prefix: str
     base: str
@@ -45,31 +43,31 @@ class _Interpreter:
 
 
 class _Unfit(Exception):
-    """Why `.venv` cannot be used."""
+    """`.venv` cannot be used; the message is the reason."""
 
 
 def ensure_environment(workspace: Workspace, control: TaskControl) -> Evidence:
-    """See that `.venv` is healthy; make it if it is missing, make it anew if it is broken, old or from elsewhere.
+    """Make `.venv` healthy: made if it is missing, made anew if it is broken, too old or from elsewhere.
 
     Packages of the user's own that a broken one held are lost with it.
 
     Raises:
-        EnvironmentRefused: What stands at `.venv` is not ours to delete, or this machine cannot make one.
+        EnvironmentRefused: The files at `.venv` are not ours to delete, or this machine cannot make one.
     """
     reason = ""
     try:
-        found = _look(workspace, control)
+        found = _inspect(workspace, control)
     except _Unfit as unfit:
         reason = str(unfit)
-        _see_that_it_is_ours(workspace.venv, reason)
+        _require_ours(workspace.venv, reason)
         _make(workspace, control)
         try:
-            found = _look(workspace, control)
-        except _Unfit as left:
+            found = _inspect(workspace, control)
+        except _Unfit as still:
             raise EnvironmentRefused(
-                f"A new virtual environment was made in {workspace.venv}, but {left}.",
+                f"A new virtual environment was made in {workspace.venv}, but {still}.",
                 f"Check the Python that it was made from: {base_python()}",
-            ) from left
+            ) from still
     _stamp(workspace.venv)
     return Evidence(
         f".venv with Python {found.version} of {found.base}",
@@ -89,8 +87,8 @@ def _stamp(venv: Path) -> None:
         raise refused(error, path) from error
 
 
-def _look(workspace: Workspace, control: TaskControl) -> _Interpreter:
-    """Read its files, then really start its interpreter (about 20 ms).
+def _inspect(workspace: Workspace, control: TaskControl) -> _Interpreter:
+    """Read the files of `.venv`, then really start its interpreter (about 20 ms).
 
     Raises:
         _Unfit: It cannot be used.
@@ -99,7 +97,7 @@ def _look(workspace: Workspace, control: TaskControl) -> _Interpreter:
     if reason:
         raise _Unfit(reason)
     try:
-        answer = child.run([workspace.python, "-I", "-c", _SAY_WHO_YOU_ARE], control, seconds=_SECONDS_TO_START)
+        answer = child.run([workspace.python, "-I", "-c", _IDENTIFY], control, seconds=_SECONDS_TO_START)
         if answer.returncode != 0:
             raise _Unfit(f"its Python does not run ({answer.last_line()})")
         prefix, base, version = json.loads(answer.output)
@@ -114,22 +112,23 @@ def _look(workspace: Workspace, control: TaskControl) -> _Interpreter:
     return _Interpreter(prefix, base, version)
 
 
-def _see_that_it_is_ours(venv: Path, reason: str) -> None:
-    """Never delete what is not recognisably a virtual environment: it may be somebody's files."""
+def _require_ours(venv: Path, reason: str) -> None:
+    """Refuse to delete what is not recognisably a virtual environment: it may be somebody's files."""
     if venv.is_symlink():
         raise EnvironmentRefused(
-            f"{venv} is a link to {venv.readlink()}, and what is there cannot be used: {reason}.",
+            f"{venv} is a link to {venv.readlink()}, which cannot be used: {reason}.",
             "Remove the link, then run the same command again.",
         )
     if not os.path.lexists(venv) or (venv.is_dir() and ((venv / CONFIG).is_file() or not any(venv.iterdir()))):
         return
     raise EnvironmentRefused(
-        f"{venv} is in the way: {reason}, and it is not empty.", "Move it away, then run the same command again."
+        f"{venv} cannot be replaced by a virtual environment: {reason}, and it is not empty.",
+        "Move it away, then run the same command again.",
     )
 
 
 def _make(workspace: Workspace, control: TaskControl) -> None:
-    """Empty `.venv` and make it anew. Killed at any moment it stays recognisable: the configuration never goes away."""
+    """Empty `.venv` and make it anew; its configuration file stays, so that it is recognised after a kill."""
     venv = workspace.venv
     control.waiting("making .venv")
     try:
@@ -166,7 +165,7 @@ def _ways_to_make(venv: Path) -> Iterator[list[str]]:
 
 
 def how_to_get_venv() -> str:
-    """What to install where Python came without `venv` or `ensurepip`."""
+    """Return the hint for machines whose Python came without `venv` or `ensurepip`."""
     return (
         f"On Debian and Ubuntu run `apt-get install python{dotted(sys.version_info[:2])}-venv` (or python3-venv); "
         "elsewhere install uv (https://docs.astral.sh/uv) or a whole Python. Then run the same command again."

@@ -1,4 +1,4 @@
-"""Packages that the user's own flow needs beyond the lock: added without moving what is locked."""
+"""Packages that the user's flows need beyond the lock: added without moving what is locked."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING
 from blueprint.bootstrap.failures import Cause
 from blueprint.bootstrap.installers import InstallerFailed
 from blueprint.bootstrap.lockfile import Pin, normalised
-from blueprint.core.errors import UsageError
-from blueprint.core.task import TaskFailed
+from blueprint.core.errors import SetupError, UsageError
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
     from packaging.requirements import Requirement
 
+_TABLE = "[tool.blueprint] in pyproject.toml"
+
 
 def unmet(extra: Sequence[str], site: Path) -> list[str]:
-    """Those requirements that the environment does not meet, their own dependencies included; none if all is there.
+    """Return the requirements that the environment does not meet, their own dependencies included.
 
     Raises:
-        UsageError: One of them is no requirement.
+        UsageError: One of them is not a requirement.
     """
     from importlib.metadata import distributions  # 25 ms that only those who have extra requirements pay
 
@@ -31,65 +32,63 @@ def unmet(extra: Sequence[str], site: Path) -> list[str]:
     return [text for text in extra if not _is_met(_parsed(text), installed, set())]
 
 
-def see_no_conflict(extra: Sequence[str], pins: Sequence[Pin]) -> None:
-    """See that no requirement asks for another version of a locked package.
+def require_no_conflict(extra: Sequence[str], pins: Sequence[Pin]) -> None:
+    """Refuse a requirement that asks for another version of a locked package.
 
     Raises:
-        TaskFailed: One does; both are named.
-        UsageError: One of them is no requirement.
+        SetupError: One does; both are named.
+        UsageError: One of them is not a requirement.
     """
     locked = {pin.name: pin for pin in pins}
     for text in extra:
         requirement = _parsed(text)
         pin = locked.get(normalised(requirement.name))
         if pin and (requirement.url or not requirement.specifier.contains(pin.version, prereleases=True)):
-            raise conflict([text], [pin], "")
+            raise _conflict([text], [pin], "")
 
 
-def conflict(extra: Sequence[str], pins: Sequence[Pin], explanation: str) -> TaskFailed:
-    """The failure when requirements cannot be had beside the locked set."""
-    names = ", ".join(f"`{text}`" for text in extra)
-    against = ", ".join(str(pin) for pin in pins) or "the locked set"
-    because = f": {explanation}" if explanation else "."
-    return TaskFailed(
-        f"The extra requirement{'s' if len(extra) > 1 else ''} {names} cannot be had together with {against}, "
-        f"which requirements.lock keeps{because}",
-        where_to_look="requirements.lock; [tool.blueprint] in pyproject.toml",
-        hint="Ask for a version that fits, or change requirements.lock with the command in its first lines.",
-        details={"extra": list(extra), "conflicts_with": [str(pin) for pin in pins]},
-    )
-
-
-def explained(failure: InstallerFailed, extra: Sequence[str], pins: Sequence[Pin], log: Path) -> TaskFailed:
-    """Turn an installer's refusal of extra requirements into a sentence that names both sides of a conflict."""
+def explained(failure: InstallerFailed, extra: Sequence[str], pins: Sequence[Pin], log: Path) -> SetupError:
+    """Turn an installer's refusal of extra requirements into an error that names what the user wrote."""
+    names = ", ".join(extra)
     if failure.cause is Cause.UNKNOWN_PACKAGE:
-        return TaskFailed(
-            f"No package fits the extra requirements ({', '.join(extra)}): {failure.line}",
-            where_to_look="[tool.blueprint] in pyproject.toml",
-            hint="Check the names and versions for typing errors, and the index that pip or uv is told to use.",
+        return SetupError(
+            f"No package fits the extra requirements ({names}): {failure.line}",
+            "Check the names and versions for typing errors, and the index that pip or uv is told to use.",
+            where_to_look=_TABLE,
         )
     if failure.cause is not Cause.CONFLICT:
-        return TaskFailed(
-            f"The extra requirements ({', '.join(extra)}) cannot be installed: {failure.line}",
+        return SetupError(
+            f"The extra requirements ({names}) cannot be installed: {failure.line}",
+            "Correct what the installer reports there, then run the same command again.",
             where_to_look=str(log),
-            hint="Settle what the installer says there, then run the same command again.",
         )
     text = " ".join(failure.output.split())
     named = [pin for pin in pins if re.search(rf"(?<![\w.-]){_spellings(pin.name)}\s?(?:==|\(|<|>|~=|!=)", text, re.I)]
     asked = [each for each in extra if re.search(rf"(?<![\w.-]){_spellings(_parsed(each).name)}\b", text, re.I)]
     # An installer names every package that it met on the way; those named with their locked version matter most.
     exact = [pin for pin in named if re.search(rf"{_spellings(pin.name)}==?\s?{re.escape(pin.version)}\b", text, re.I)]
-    return conflict(asked or list(extra), exact or named, _reason(failure))
+    return _conflict(asked or extra, exact or named, _resolver_reason(text) or failure.line)
 
 
-def _reason(failure: InstallerFailed) -> str:
-    """The resolver's own reasoning, on one line."""
-    text = " ".join(failure.output.split())
+def _conflict(extra: Sequence[str], pins: Sequence[Pin], explanation: str) -> SetupError:
+    names = ", ".join(f"`{text}`" for text in extra)
+    against = ", ".join(str(pin) for pin in pins) or "the locked set"
+    return SetupError(
+        f"The extra requirement{'s' if len(extra) > 1 else ''} {names} cannot be had together with {against}, "
+        f"which requirements.lock keeps{f': {explanation}' if explanation else '.'}",
+        "Ask for a version that fits, or change requirements.lock with the command in its first lines.",
+        where_to_look=f"requirements.lock; {_TABLE}",
+        details={"extra": list(extra), "conflicts_with": [str(pin) for pin in pins]},
+    )
+
+
+def _resolver_reason(text: str) -> str:
+    """Return the resolver's own reasoning, out of an output on one line; empty if there is none."""
     for pattern in (r"Because .*?unsatisfiable\.?", r"The conflict is caused by: (.*?)(?:Additionally|To fix this)"):
         match = re.search(pattern, text)
         if match:
             return match[match.lastindex or 0].strip()[:600]
-    return failure.line
+    return ""
 
 
 def _spellings(name: str) -> str:
@@ -122,7 +121,7 @@ def _is_met(requirement: Requirement, installed: dict[str, Distribution], seen: 
     seen.add(key)
     for text in found.requires or ():
         needed = _parsed(text)
-        wanted = [""] if needed.marker is None else ["", *requirement.extras]
+        wanted = ("",) if needed.marker is None else ("", *requirement.extras)
         applies = needed.marker is None or any(needed.marker.evaluate({"extra": each}) for each in wanted)
         needed.marker = None
         if applies and not _is_met(needed, installed, seen):

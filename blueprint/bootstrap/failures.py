@@ -1,4 +1,4 @@
-"""What an installer's output says about the reason of its failure, in words for the user; without its secrets."""
+"""The reason of an installer's failure, read from its output, in words for the user and without secrets."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from blueprint.core.errors import EnvironmentRefused
 
 
 class Cause(Enum):
-    """Why an installer failed."""
+    """The kinds of failure that need different advice."""
 
     NO_ROOM = "the disk is full"
     HASH = "a package is not the one that was locked"
     NETWORK = "no package index could be reached"
     UNKNOWN_PACKAGE = "no index has a fitting package"
     CONFLICT = "requirements contradict each other"
-    NO_INSTALLER = "neither uv nor pip is to be had"
+    NO_INSTALLER = "there is neither uv nor pip"
     OTHER = "the installer failed"
 
 
@@ -39,23 +39,31 @@ _SIGNS = (
     ),
     (Cause.CONFLICT, r"ResolutionImpossible|conflicting dependencies|No solution found"),
 )
+_CROSS = "\N{MULTIPLICATION SIGN}"  # uv puts it before an error
+_LABEL = re.compile(rf"(?:Caused by:|cause:|╰─▶|{_CROSS}|error:)\s*", re.IGNORECASE)
+# What a package's own build said: pip frames it by its length and "[end of output]", uv by the stream's name.
+_BUILD = re.compile(
+    r"\[\d+ lines? of output\]\n(.*?)\[end of output\]|\[std(?:err|out)\]\n(?!.*\[stderr\])(.*?)(?:\n\s*hint:|\Z)", re.S
+)
+_BUILD_ERROR = re.compile(r"fatal error: |(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|NotFound)\b: ")
 
 
 def cause_of(output: str) -> Cause:
-    """The reason of a failure by the wording of uv and pip; `OTHER` if none is known."""
+    """Return the kind of a failure by the wording of uv and pip; `OTHER` if the wording is not known."""
     # pip says both of a conflict: that it is one, and that nothing matches
     if "ResolutionImpossible" in output:
         return Cause.CONFLICT
     return next((cause for cause, signs in _SIGNS if re.search(signs, output)), Cause.OTHER)
 
 
-_CROSS = "\N{MULTIPLICATION SIGN}"  # uv puts it before an error
-_LABEL = re.compile(rf"(?:Caused by:|cause:|╰─▶|{_CROSS}|error:)\s*", re.IGNORECASE)
-
-
 def telling_line(output: str) -> str:
-    """The line of an installer's output that a user should see: the innermost cause, else the first error."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    """Return the line that a user should see: a failed build's own error, the innermost cause, or the first error."""
+    build = _BUILD.search(output)
+    if build:
+        lines = _lines(build[1] or build[2])
+        errors = [line for line in lines if _BUILD_ERROR.search(line)]
+        return (errors[-1:] or lines[-1:] or ["its build failed and said nothing"])[0][:300]
+    lines = _lines(output)
     causes = [line for line in lines if re.match(r"Caused by:|cause:|╰─▶", line, re.IGNORECASE)]
     errors = [line for line in lines if re.match(rf"error\b|{_CROSS}", line, re.IGNORECASE)]
     broken = re.findall(r"connection broken by (.*)", output)  # pip warns of it, and then says that nothing was found
@@ -64,13 +72,17 @@ def telling_line(output: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Take user names, passwords and tokens out of every address in a text."""
+    """Mask user names, passwords and tokens in every address of a text."""
     return re.sub(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@'\"]*@", r"\1****@", text, flags=re.IGNORECASE)
 
 
 def no_room(folder: Path) -> EnvironmentRefused:
-    """The refusal when the disk ran full on the way."""
+    """Return the error for a disk that ran full."""
     return EnvironmentRefused(
-        f"No space was left on the disk while {folder} was filled.",
+        f"The disk ran full while {folder} was filled.",
         "Free some space (1.5 GB are needed), then run the same command again.",
     )
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]

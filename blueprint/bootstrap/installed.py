@@ -1,4 +1,4 @@
-"""What is really installed, compared with the lock: packages, their files, their bytecode."""
+"""The installed packages, their files and their bytecode, compared with the lock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from blueprint.bootstrap.lockfile import Pin, normalised
@@ -17,7 +17,7 @@ _UNCOMPILABLE_AT_MOST = 20  # so many sources without bytecode are tried for syn
 
 @dataclass(frozen=True)
 class Distribution:
-    """An installed package, as its `.dist-info` folder names it."""
+    """An installed package, read from the name of its `.dist-info` folder."""
 
     name: str
     version: str
@@ -30,12 +30,12 @@ class Difference:
 
     Attributes:
         missing: Pins that nothing is installed for.
-        wrong: What is installed in another version, with the pin.
-        damaged: What is there in the right version, but not whole, with what is wrong with it.
-        doubled: Leftovers of a package that is there twice.
-        uncompiled: How many modules have no bytecode that Python would use.
-        modules: How many modules were looked at.
-        beyond: Packages that the lock does not name; tolerated, no difference.
+        wrong: Packages in another version than the pin's, with the pin.
+        damaged: Packages in the right version whose files are not whole, with the problem.
+        doubled: Leftovers of packages that are there twice.
+        uncompiled: The number of modules without bytecode that Python would use.
+        modules: The number of modules that were looked at.
+        beyond: Packages that the lock does not name; they are tolerated and no difference.
     """
 
     missing: tuple[Pin, ...] = ()
@@ -44,17 +44,25 @@ class Difference:
     doubled: tuple[Distribution, ...] = ()
     uncompiled: int = 0
     modules: int = 0
-    beyond: tuple[str, ...] = field(default=())
+    beyond: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the packages that have to be installed or replaced."""
+        found = [*self.doubled, *(each for each, _ in (*self.wrong, *self.damaged))]
+        return frozenset([*(pin.name for pin in self.missing), *(each.name for each in found)])
 
     @property
     def packages(self) -> int:
-        """How many packages have to be installed."""
-        return len(self.missing) + len(self.wrong) + len(self.damaged) + len(self.doubled)
+        """The number of packages that have to be installed or replaced."""
+        return len(self.names)
 
     def __bool__(self) -> bool:
+        """Tell whether there is any difference."""
         return bool(self.packages or self.uncompiled)
 
     def __str__(self) -> str:
+        """Return the difference as one readable line; empty if there is none."""
         parts = [f"{found.name} is {found.version} instead of {pin.version}" for found, pin in self.wrong]
         parts += [f"{found.name} is damaged ({problem})" for found, problem in self.damaged]
         parts += [f"{found.name} is there twice" for found in self.doubled]
@@ -66,7 +74,7 @@ class Difference:
 
 
 def scan(site: Path) -> Mapping[str, list[Distribution]]:
-    """Every installed package by its normalised name. More than one of a name is the trace of a broken upgrade."""
+    """Return the installed packages by their normalised names; two of a name are the trace of a broken upgrade."""
     found: dict[str, list[Distribution]] = {}
     try:
         entries = sorted(entry.name for entry in os.scandir(site) if entry.name.endswith(".dist-info"))
@@ -81,13 +89,13 @@ def scan(site: Path) -> Mapping[str, list[Distribution]]:
 
 
 def compare(pins: Iterable[Pin], site: Path, *, files: bool = True) -> Difference:
-    """Compare what is installed with the pins, file by file against each package's own RECORD.
+    """Compare the installed packages with the pins, file by file against each package's own RECORD.
 
     Every file is looked up with its size (about 8,000 in 0.05 s); contents are not read again: the hashes were
     checked when the packages came.
 
     Args:
-        pins: What should be installed.
+        pins: The packages that should be installed.
         site: The environment's site-packages.
         files: Whether to look at the files; without, only names and versions are compared, in a tenth of the time.
     """
@@ -119,7 +127,7 @@ def compare(pins: Iterable[Pin], site: Path, *, files: bool = True) -> Differenc
 
 
 def same_version(found: str, wanted: str) -> bool:
-    """Whether two spellings are the same version (`1.0` and `1.0.0` are)."""
+    """Tell whether two spellings are the same version (`1.0` and `1.0.0` are)."""
     if found == wanted:
         return True
     try:
@@ -133,7 +141,7 @@ def same_version(found: str, wanted: str) -> bool:
 
 
 def _files_of(distribution: Distribution, site: Path) -> tuple[str, list[str]]:
-    """What is wrong with the package's files, empty if nothing is, and its modules."""
+    """Return what is wrong with a package's files (empty if nothing is), and its modules."""
     try:
         text = (distribution.folder / "RECORD").read_text("utf-8")
     except (OSError, UnicodeDecodeError):
@@ -158,7 +166,7 @@ def _files_of(distribution: Distribution, site: Path) -> tuple[str, list[str]]:
 
 
 def _uncompiled(sources: list[str]) -> list[str]:
-    """Those of a package's modules that Python would have to compile at import; of headers, only the first is read."""
+    """Return the modules of a package that Python would compile at import; only the first one's header is read."""
     if sys.pycache_prefix:  # bytecode is kept elsewhere, by the user's wish
         return []
     suffix = importlib.util.cache_from_source("x.py").rpartition("x")[2]
@@ -173,7 +181,7 @@ def _uncompiled(sources: list[str]) -> list[str]:
 
 
 def _compiles(source: str) -> bool:
-    """Templates and test data may be no valid Python: they never get bytecode."""
+    """Tell whether a source is valid Python; templates and test data may not be, and never get bytecode."""
     try:
         compile(Path(source).read_bytes(), source, "exec", dont_inherit=True)
     except (SyntaxError, ValueError):
@@ -182,7 +190,7 @@ def _compiles(source: str) -> bool:
 
 
 def _is_stale(source: str) -> bool:
-    """Whether the bytecode is of another Python or another state of the source, by its header (PEP 552)."""
+    """Tell by its header (PEP 552) whether bytecode is of another Python or another state of the source."""
     compiled = Path(importlib.util.cache_from_source(source))
     with compiled.open("rb") as file:
         header = file.read(16)

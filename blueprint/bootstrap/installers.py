@@ -1,4 +1,4 @@
-"""The two installers, uv and pip: finding them, running them, and saying why one failed."""
+"""The two installers, uv and pip: finding them, running them, and telling why one failed."""
 
 from __future__ import annotations
 
@@ -14,27 +14,32 @@ from pathlib import Path
 from blueprint.bootstrap.environment import base_python
 from blueprint.bootstrap.failures import Cause, cause_of, telling_line, without_secrets
 from blueprint.bootstrap.lockfile import Pin
-from blueprint.bootstrap.sources import pip_environment, uv_arguments, uv_environment
+from blueprint.bootstrap.sources import pip_environment, settings_for_pip_only, uv_environment, uv_is_configured
 from blueprint.core import child
+from blueprint.core.errors import SetupError
 from blueprint.core.files import PRIVATE_FILE, write_all
 from blueprint.core.task import TaskControl, TaskStopped
 from blueprint.core.venv import site_packages
 from blueprint.core.workspace import Workspace
 
 _PIP_THAT_REACHES_OTHERS = (22, 3)  # the first that has --python
-_SECONDS_FOR_A_VERSION = 30
+_SECONDS_TO_ANSWER = 30
+_UNMET = re.compile(r"\brequire(?:s|ment)\b")
+_ANEW = "Remove the folder .venv, then run the same command again."
+_PIP_VERSION = "import pip; print('pip', pip.__version__)"  # a quarter of the time of `pip --version`
 
 
 class InstallerFailed(Exception):
-    """An installer could not do it.
+    """An installer could not do its work.
 
     Attributes:
-        cause: Why, as far as its words are known.
-        line: The line of its output that tells.
+        cause: The kind of failure, as far as the installer's words are known.
+        line: The line of its output that tells the reason.
         output: All of its output, without secrets.
     """
 
     def __init__(self, cause: Cause, line: str, output: str = "") -> None:
+        """Keep what the installer said."""
         super().__init__(line)
         self.cause = cause
         self.line = line
@@ -43,10 +48,10 @@ class InstallerFailed(Exception):
 
 @dataclass(frozen=True)
 class Installer:
-    """An installer at work on one environment.
+    """An installer that is ready to work on one environment.
 
     Attributes:
-        name: With its version and where it came from, for the evidence.
+        name: Its name with version and place, for the evidence.
         install: Installs from a requirements file; with hashes if `constraints` is None, else bound by that file.
     """
 
@@ -55,31 +60,30 @@ class Installer:
 
 
 def log_file(workspace: Workspace) -> Path:
-    """Where the whole output of the installers is kept."""
+    """Return the file that keeps the whole output of the installers."""
     return workspace.logs / "install.log"
 
 
 def uv(workspace: Workspace, control: TaskControl, pins: Sequence[Pin]) -> Installer:
-    """The fast installer: the environment's own, else the one on PATH, else the lock's own, fetched first by pip.
+    """Find uv: the environment's own, else the one on PATH, else the locked one, fetched by pip.
 
     Raises:
         InstallerFailed: There is none to be had.
     """
-    environment = uv_environment(os.environ, workspace.venv, workspace.state / "uv-cache")
-    arguments = uv_arguments(os.environ, workspace.venv)
-    own = workspace.venv / "bin" / "uv"
-    for program in filter(None, (str(own), shutil.which("uv"))):
-        version = _version_of([program], environment, control)
+    environment = uv_environment(os.environ, workspace.state / "uv-cache")
+    own = str(workspace.venv / "bin" / "uv")
+    for program in filter(None, (own, shutil.which("uv"))):
+        version = _version([program, "--version"], environment, control)
         if version:
             break
     else:
         _fetch_uv(workspace, control, pins)
-        program, version = str(own), _version_of([own], environment, control)
+        program, version = own, _version([own, "--version"], environment, control)
         if not version:
             raise InstallerFailed(Cause.OTHER, "the uv that was just installed does not run")
 
     def install(requirements: Path, constraints: Path | None) -> None:
-        argv = [program, "pip", "install", "--python", str(workspace.python), "--compile-bytecode", *arguments]
+        argv = [program, "pip", "install", "--python", str(workspace.python), "--compile-bytecode"]
         argv += ["--require-hashes"] if constraints is None else ["--constraint", str(constraints)]
         _run(workspace, control, [*argv, "--requirement", str(requirements)], environment)
 
@@ -87,15 +91,15 @@ def uv(workspace: Workspace, control: TaskControl, pins: Sequence[Pin]) -> Insta
 
 
 def pip(workspace: Workspace, control: TaskControl, *, patient: bool = True) -> Installer:
-    """The plain installer: the environment's own pip, else that of the Python below it, else one from ensurepip.
+    """Find pip: the environment's own, else that of the Python below it, else the one from ensurepip.
 
     Args:
         workspace: Its `.venv` is healthy.
         control: Of the task.
-        patient: Whether it may try an index as often as pip does by default; False where uv has tried in vain.
+        patient: Whether pip may try an index as often as it does by default; False where uv has tried in vain.
 
     Raises:
-        InstallerFailed: There is none to be had; `line` says what to install.
+        InstallerFailed: There is none to be had.
     """
     environment = pip_environment(os.environ)
     if not patient:
@@ -112,6 +116,45 @@ def pip(workspace: Workspace, control: TaskControl, *, patient: bool = True) -> 
     return Installer(f"{version} ({program[0]})", install)
 
 
+def reasons_for_pip(workspace: Workspace, control: TaskControl, *, hashed: bool) -> list[str]:
+    """Return the settings for which pip must do the work: the user has told only pip where packages come from.
+
+    Args:
+        workspace: Its `.venv` is healthy.
+        control: Of the task.
+        hashed: Whether every package is locked by its hash.
+    """
+    if uv_is_configured(os.environ, workspace.root):
+        return []
+    python = str(workspace.python) if _has_pip(workspace) else base_python()
+    listing = _output([python, "-m", "pip", "config", "list"], pip_environment(os.environ), control)
+    return settings_for_pip_only(listing, os.environ, hashed=hashed)
+
+
+def conflicts(workspace: Workspace, control: TaskControl) -> list[str]:
+    """Return a sentence for each requirement of an installed package that is not met, by `uv pip check` (50 ms).
+
+    Raises:
+        SetupError: Neither uv nor pip can tell.
+    """
+    uv_check = [str(workspace.venv / "bin" / "uv"), "pip", "check", "--python", str(workspace.python)]
+    pip_check = [str(workspace.python), "-m", "pip", "check"]
+    said = ""
+    for argv, environment in (
+        (uv_check, uv_environment(os.environ, workspace.state / "uv-cache")),
+        (pip_check, pip_environment(os.environ)),
+    ):
+        with contextlib.suppress(OSError):
+            done = child.run(argv, control, env=environment)
+            if done.returncode == 0:
+                return []
+            found = [line for line in (done.output + done.errors).splitlines() if _UNMET.search(line)]
+            if found:
+                return found
+            said = done.last_line()
+    raise SetupError(f"Neither uv nor pip can check the installed packages: {said or 'neither can be started'}.", _ANEW)
+
+
 def compile_bytecode(workspace: Workspace, control: TaskControl) -> None:
     """Compile what has no bytecode yet, on all processors. Sources that are no valid Python are passed over."""
     control.waiting("compiling bytecode")
@@ -123,7 +166,7 @@ def compile_bytecode(workspace: Workspace, control: TaskControl) -> None:
 
 @contextlib.contextmanager
 def requirements_file(lines: Sequence[str]) -> Iterator[Path]:
-    """A private file that holds these lines for as long as the block runs."""
+    """Keep the lines in a private file for as long as the block runs."""
     with tempfile.TemporaryDirectory(prefix="blueprint-") as folder:
         path = Path(folder) / "requirements.txt"
         path.write_text("\n".join(lines) + "\n", "utf-8")
@@ -142,36 +185,43 @@ def _fetch_uv(workspace: Workspace, control: TaskControl, pins: Sequence[Pin]) -
         _run(workspace, control, argv, environment)
 
 
+def _has_pip(workspace: Workspace) -> bool:
+    return (site_packages(workspace.venv) / "pip" / "__main__.py").is_file()
+
+
 def _find_pip(workspace: Workspace, control: TaskControl, environment: Mapping[str, str]) -> tuple[list[str], str]:
     own = [str(workspace.python), "-m", "pip"]
-    version = _version_of(own, environment, control)
+    version = _version([*own, "--version"], environment, control) if _has_pip(workspace) else ""
     if version:
         return own, version
     # Faster than ensurepip (2 s instead of 4), and stock Debian has no ensurepip.
-    below = [base_python(), "-m", "pip"]
-    version = _version_of(below, environment, control)
+    version = _version([base_python(), "-P", "-c", _PIP_VERSION], environment, control)
     numbers = re.match(r"pip (\d+)\.(\d+)", version)
     if numbers and (int(numbers[1]), int(numbers[2])) >= _PIP_THAT_REACHES_OTHERS:
-        return [*below, "--python", str(workspace.python)], version
+        return [base_python(), "-m", "pip", "--python", str(workspace.python)], version
     with contextlib.suppress(OSError):
         child.run([workspace.python, "-m", "ensurepip"], control, env=environment)
-    version = _version_of(own, environment, control)
+    version = _version([*own, "--version"], environment, control)
     if version:
         return own, version
     raise InstallerFailed(Cause.NO_INSTALLER, "there is no pip and no ensurepip")
 
 
-def _version_of(program: Sequence[str | Path], environment: Mapping[str, str], control: TaskControl) -> str:
-    """What it says to `--version`, without the place; empty if it does not run."""
+def _version(argv: Sequence[str], environment: Mapping[str, str], control: TaskControl) -> str:
+    """Return name and version from what a program prints; empty if it does not run, or hangs."""
+    return " ".join(_output(argv, environment, control).split()[:2])
+
+
+def _output(argv: Sequence[str], environment: Mapping[str, str], control: TaskControl) -> str:
     try:
-        answer = child.run([*program, "--version"], control, env=environment, seconds=_SECONDS_FOR_A_VERSION)
+        done = child.run(argv, control, env=environment, seconds=_SECONDS_TO_ANSWER)
     except OSError:
         return ""
     except TaskStopped:
         if control.stopped.is_set() or control.remaining() <= 0:
             raise
-        return ""  # it hangs: as good as not there
-    return " ".join(answer.output.split()[:2]) if answer.returncode == 0 else ""
+        return ""
+    return done.output if done.returncode == 0 else ""
 
 
 def _run(workspace: Workspace, control: TaskControl, argv: Sequence[str], environment: Mapping[str, str]) -> None:

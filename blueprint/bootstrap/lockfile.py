@@ -1,4 +1,4 @@
-"""What requirements.lock pins, and which of it applies to this machine."""
+"""The pins of requirements.lock, and those of them that apply to this machine."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Pin:
     """One package of the lock.
 
     Attributes:
-        name: Normalised.
-        version: As the lock writes it.
-        marker: On which machines it is needed; empty for all.
+        name: The normalised name.
+        version: The version as the lock writes it.
+        marker: The machines that need it; empty for all.
         text: The whole requirement with its hashes, on one line.
     """
 
@@ -32,25 +32,26 @@ class Pin:
     text: str
 
     def __str__(self) -> str:
+        """Return the pin without its hashes."""
         return f"{self.name}=={self.version}"
 
 
 def normalised(name: str) -> str:
-    """A package's name as all of its spellings have it (PEP 503)."""
+    """Return the one name that stands for all spellings of a package's name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def read_lock(path: Path) -> tuple[Pin, ...]:
-    """Every pin of a lock file, also those of other machines.
+    """Return every pin of a lock file, also those of other machines.
 
     Raises:
         EnvironmentRefused: It cannot be read, or a line is not a package with its version and hashes.
     """
-    advice = "Get it back with `git checkout`, or make it anew with the command that its first lines name."
+    hint = "Restore it with `git checkout`, or make it anew with the command in its first lines."
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise EnvironmentRefused(f"{path} cannot be read: {error}.", advice) from error
+        raise EnvironmentRefused(f"{path} cannot be read: {error}.", hint) from error
     pins = []
     collected, first = "", 0
     for number, line in enumerate(lines, start=1):
@@ -63,20 +64,20 @@ def read_lock(path: Path) -> tuple[Pin, ...]:
             continue
         match = _PIN.fullmatch(collected)
         if not match:
-            raise EnvironmentRefused(f"{path}, line {first}: not a package with its version and hashes.", advice)
+            raise EnvironmentRefused(f"{path}, line {first}: this is not a package with its version and hashes.", hint)
         marker = (match["marker"] or "").strip()
         pins.append(Pin(normalised(match["name"]), match["version"], marker, collected.strip()))
         collected = ""
     if collected or not pins:
-        raise EnvironmentRefused(f"{path}, line {len(lines)}: it ends before a package is complete.", advice)
+        raise EnvironmentRefused(f"{path}, line {len(lines)}: it ends before a package is complete.", hint)
     return tuple(pins)
 
 
 def select(pins: Iterable[Pin]) -> tuple[Pin, ...]:
-    """The pins that this interpreter on this machine needs.
+    """Return the pins that this interpreter on this machine needs.
 
-    Markers are read by `packaging`, which is in the lock. Where it is not installed yet, pins with a marker are left
-    out: nothing can then equal the lock, and after the install it can read them.
+    Markers are read by `packaging`, which is in the lock. Before it is installed, pins with a marker are left out:
+    nothing can equal the lock yet, and after the install they are read.
     """
     try:
         from packaging.markers import Marker  # not there before the install

@@ -1,4 +1,4 @@
-"""Task 1: the checkout is whole, can be written, and the machine has the Python and the disk space for it."""
+"""Task 1: the program is whole, the folder can be written, Python and disk space are enough."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from blueprint.bootstrap.environment import environment_problem
 from blueprint.bootstrap.installed import scan
 from blueprint.bootstrap.lockfile import read_lock
-from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.errors import EnvironmentRefused, SetupError
 from blueprint.core.files import refused
-from blueprint.core.task import Evidence, TaskControl, TaskFailed
+from blueprint.core.task import Evidence, TaskControl
 from blueprint.core.venv import MINIMUM_PYTHON, site_packages
 from blueprint.core.workspace import Workspace
 
@@ -31,21 +31,21 @@ BYTES_TO_RUN = 200_000_000
 
 
 def verify_project(workspace: Workspace, control: TaskControl) -> Evidence:
-    """See that everything is there to begin with.
+    """Prove that everything is there to begin with.
 
     Raises:
-        TaskFailed: A file of the project is missing.
+        SetupError: A file of the program is missing.
         EnvironmentRefused: The folder cannot be written, Python is too old, or the disk is too full.
     """
-    control.waiting("looking at the project's files")
-    _see_files(workspace.root)
-    _see_python(sys.version_info[:2])
-    _see_that_root_can_be_written(workspace.root)
-    needed = BYTES_TO_RUN if _seems_installed(workspace) else BYTES_TO_INSTALL
+    control.waiting("the project's files")
+    _require_files(workspace.program)
+    _require_python(sys.version_info[:2])
+    _require_writable(workspace.root)
+    needed = BYTES_TO_RUN if _looks_installed(workspace) else BYTES_TO_INSTALL
     free = shutil.disk_usage(workspace.root).free
     if free < needed:
         raise EnvironmentRefused(
-            f"{workspace.root} has {free / 1e9:.2f} GB of free disk space, {needed / 1e9:.2f} GB are needed.",
+            f"{workspace.root} has {free / 1e9:.2f} GB of free disk space; {needed / 1e9:.2f} GB are needed.",
             "Free some space, or use a checkout on another disk.",
         )
     version = platform.python_version()
@@ -62,26 +62,26 @@ def verify_project(workspace: Workspace, control: TaskControl) -> Evidence:
     )
 
 
-def _see_files(root: Path) -> None:
-    missing = [name for name in NEEDED_FILES if not (root / name).is_file()]
+def _require_files(program: Path) -> None:
+    missing = [name for name in NEEDED_FILES if not (program / name).is_file()]
     if missing:
-        raise TaskFailed(
-            f"{root} is not a whole checkout of this project: {', '.join(missing)} missing.",
-            where_to_look=str(root),
-            hint="Run the command in the checkout's folder, or get the files back with `git checkout -- .`.",
+        raise SetupError(
+            f"{program} is not a whole checkout of this project: {', '.join(missing)} missing.",
+            "Run the command in the checkout's folder, or restore the files with `git checkout -- .`.",
+            where_to_look=str(program),
         )
 
 
-def _see_python(version: tuple[int, int]) -> None:
+def _require_python(version: tuple[int, int]) -> None:
     if version < MINIMUM_PYTHON:
         found, wanted = (".".join(map(str, numbers)) for numbers in (version, MINIMUM_PYTHON))
         raise EnvironmentRefused(
-            f"Python {found} is too old, {wanted} or newer is needed.",
+            f"Python {found} is too old; {wanted} or newer is needed.",
             f"Run the same command with a newer one, for example `python{wanted} run_blueprint.py`.",
         )
 
 
-def _see_that_root_can_be_written(root: Path) -> None:
+def _require_writable(root: Path) -> None:
     try:
         with tempfile.TemporaryFile(dir=root) as probe:
             probe.write(b"probe")
@@ -90,9 +90,9 @@ def _see_that_root_can_be_written(root: Path) -> None:
         raise refused(error, root) from error
 
 
-def _seems_installed(workspace: Workspace) -> bool:
-    """Whether so much of the environment is there that little is left to install; task 4 looks closely."""
+def _looks_installed(workspace: Workspace) -> bool:
+    """Tell by the names of the packages whether little is left to install; task 4 looks closely."""
     if environment_problem(workspace):
         return False
-    names = {pin.name for pin in read_lock(workspace.root / "requirements.lock") if not pin.marker}
+    names = {pin.name for pin in read_lock(workspace.requirements) if not pin.marker}
     return names <= scan(site_packages(workspace.venv)).keys()

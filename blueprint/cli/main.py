@@ -49,7 +49,7 @@ def _carry_out(argv: Sequence[str]) -> int:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # the door's; from here on there is this boundary
             signal.signal(signal.SIGINT, signal.default_int_handler)
         if argv and argv[0] in _QUICK:
-            venv.reexec_in_venv(root, argv)
+            venv.reexec_in_venv(root / ".venv", root / "run_blueprint.py", argv)
             _hurry()
         from blueprint.cli.options import parse
 

@@ -58,6 +58,12 @@ class EnvironmentRefused(BlueprintError):
     exit_code = ExitCode.ENVIRONMENT
 
 
+class SetupError(BlueprintError):
+    """The program's files, the virtual environment or its packages could not be brought into order."""
+
+    exit_code = ExitCode.TASK_FAILED
+
+
 class ApiError(BlueprintError):
     """Prefect's API refused a request, or could not be asked."""
 

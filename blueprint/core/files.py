@@ -1,4 +1,4 @@
-"""Files of state: private to the user, never half written, and refused in one clear sentence when the disk says no.
+"""Files of state: private to the user, never half written, refused in one clear sentence if the disk refuses.
 
 Standard library only.
 """
@@ -22,7 +22,7 @@ _IN_THE_WAY = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP}
 
 
 def refused(error: OSError, path: Path) -> EnvironmentRefused:
-    """The sentence for what the operating system said about `path`, with the way on. Raise it `from` the error."""
+    """Return the error that tells the user why `path` was refused and what to do. Raise it `from` the given one."""
     if error.errno in _NO_ROOM:
         return EnvironmentRefused(
             f"{path} cannot be written: no room is left on the disk ({error.strerror}).",
@@ -42,14 +42,16 @@ def refused(error: OSError, path: Path) -> EnvironmentRefused:
         return EnvironmentRefused(
             f"{path} cannot be used: something else stands there ({error.strerror}).", "Move it away, then run again."
         )
-    return EnvironmentRefused(f"{path} cannot be used: {error.strerror or error}.", "See that it can be written.")
+    return EnvironmentRefused(
+        f"{path} cannot be used: {error.strerror or error}.", "Make it writable, then run the same command again."
+    )
 
 
 def private_folder(path: Path) -> None:
-    """See that `path` is a folder that only this user can enter.
+    """Make `path` a folder that only this user can enter.
 
     Raises:
-        EnvironmentRefused: It cannot be made, or is no folder, or belongs to somebody else.
+        EnvironmentRefused: It cannot be made, is not a folder, or belongs to somebody else.
     """
     try:
         path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
@@ -60,7 +62,7 @@ def private_folder(path: Path) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Put `text` at `path` so that a crash leaves the old file or the new one, never a part; private to the user.
+    """Write a private file in one step: a crash leaves the old file or the new one, never a part.
 
     Raises:
         EnvironmentRefused: It could not be written; what was there before is untouched.
@@ -82,7 +84,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of `data`: the kernel may take a part of it, as it does just before a disk is full.
+    """Write all of `data`; the kernel may take a part at a time, as it does just before a disk is full.
 
     Raises:
         OSError: Nothing more could be written; a part of `data` may be in the file.
@@ -93,7 +95,7 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the folder's entries survive a power failure: the fsync of a new file alone does not keep its name."""
+    """Make the folder's entries survive a power failure; the fsync of a new file does not keep its name."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)

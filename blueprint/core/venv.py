@@ -1,6 +1,6 @@
-"""Whether `.venv` can be used, told by a few of its files, and the way into it.
+"""The health of `.venv`, read from a few of its files, and the way into it.
 
-Standard library only, and little of it: `plan`, `verify` and `stop` come by here before anything else is imported.
+Standard library only, and little of it: `plan`, `verify` and `stop` pass here before anything else is imported.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def problem(venv: Path) -> str | None:
-    """Why the environment cannot be used, None if it looks healthy. Reads a few files and starts nothing (1 ms)."""
+    """Return the reason why the environment cannot be used, or None if it looks healthy.
+
+    Reads a few files and starts nothing (1 ms).
+    """
     if not venv.is_dir():
-        return "something that is not a folder stands in its place" if os.path.lexists(venv) else "there is no .venv"
+        return "it is not a folder" if os.path.lexists(venv) else "there is no .venv"
     config = _config(venv)
     if config is None:
         return f"it is not a virtual environment: it has no {CONFIG}"
     version = _version(config)
     if "home" not in config or version is None:
-        return "it was not made to its end"
+        return "it is incomplete"
     if version < MINIMUM_PYTHON:
         return f"its Python {dotted(version)} is too old"
     if not Path(config["home"]).is_dir():
@@ -38,38 +41,37 @@ def problem(venv: Path) -> str | None:
 
 
 def site_packages(venv: Path) -> Path:
-    """Where the packages of a healthy environment are."""
+    """Return the folder that holds the packages of a healthy environment."""
     version = _version(_config(venv) or {}) or sys.version_info[:2]
     return venv / "lib" / f"python{dotted(version)}" / "site-packages"
 
 
 def dotted(version: tuple[int, int]) -> str:
-    """A version as people write it."""
+    """Return a version as people write it, such as `3.11`."""
     return f"{version[0]}.{version[1]}"
 
 
 def inside(venv: Path) -> bool:
-    """Whether this process runs in the environment."""
+    """Tell whether this process runs in the environment."""
     return os.path.realpath(sys.prefix) == os.path.realpath(venv)
 
 
-def reexec_in_venv(root: Path, argv: Sequence[str]) -> None:
-    """Go on in the checkout's environment; returns if this process runs in it already, or if it cannot be used."""
-    venv = root / ".venv"
+def reexec_in_venv(venv: Path, script: Path, argv: Sequence[str]) -> None:
+    """Continue in the environment; return if this process already runs in it, or if it cannot be used."""
     if not inside(venv) and not problem(venv):
-        reexec(root, venv / "bin" / "python", argv)
+        reexec(venv / "bin" / "python", script, argv)
 
 
-def reexec(root: Path, python: Path, argv: Sequence[str], handover: str | None = None) -> None:
-    """Go on as `python run_blueprint.py argv…` in this very process (same pid, inheritable files stay open).
+def reexec(python: Path, script: Path, argv: Sequence[str], handover: str | None = None) -> None:
+    """Continue as `python script argv…` in this very process (same pid, inheritable files stay open).
 
     Never returns.
 
     Args:
-        root: The checkout.
-        python: The interpreter of its healthy environment.
-        argv: The arguments after the program's name.
-        handover: What the next stage gets from `handed_over`.
+        python: The interpreter of a healthy environment.
+        script: The program's script.
+        argv: The arguments after the script's name.
+        handover: A text for the next stage, which gets it from `handed_over`.
     """
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONHOME", "__PYVENV_LAUNCHER__")}
     if handover is not None:
@@ -78,11 +80,11 @@ def reexec(root: Path, python: Path, argv: Sequence[str], handover: str | None =
     sys.stderr.flush()
     # A signal that comes while there is no Python to handle it waits until `handed_over`.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    os.execve(python, [str(python), str(root / "run_blueprint.py"), *argv], environment)  # noqa: S606
+    os.execve(python, [str(python), str(script), *argv], environment)  # noqa: S606
 
 
 def handed_over() -> str | None:
-    """What the stage before handed over, None if there was none. Taken out of the environment: no child sees it."""
+    """Take the text of the previous stage out of the environment, so that no child sees it; None if there is none."""
     text = os.environ.pop(_HANDOVER, None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     return text
@@ -106,7 +108,7 @@ def _version(config: dict[str, str]) -> tuple[int, int] | None:
 def _interpreter_problem(venv: Path, version: tuple[int, int]) -> str | None:
     python = venv / "bin" / "python"
     if not os.access(python, os.X_OK):
-        return "its bin/python leads nowhere" if python.is_symlink() else "its bin/python is missing"
+        return "its bin/python is a dangling link" if python.is_symlink() else "its bin/python is missing"
     # The system's Python may have been upgraded below it, as /usr/bin/python3 is from release to release.
     real = re.fullmatch(r"python(\d+)\.(\d+)", python.resolve().name)
     if real and (int(real[1]), int(real[2])) != version:
@@ -117,7 +119,7 @@ def _interpreter_problem(venv: Path, version: tuple[int, int]) -> str | None:
 
 
 def _place_problem(venv: Path) -> str | None:
-    """Scripts in an environment begin with its absolute path: copied or moved, they run what is at the old place."""
+    """Tell whether the environment was copied or moved: its scripts then still run what is at the old place."""
     here = os.path.realpath(venv)
     try:
         made_for = [os.fsdecode((venv / STAMP).read_bytes())]
@@ -129,7 +131,7 @@ def _place_problem(venv: Path) -> str | None:
 
 
 def _places_in_activate(venv: Path) -> Iterator[str]:
-    """What the activation script of an environment made by somebody else calls its place; nothing if it tells none."""
+    """Yield the folders that the activation script names; environments made by others have no stamp of ours."""
     import shlex
 
     try:

@@ -1,4 +1,4 @@
-"""Where everything is in a checkout, which checkout it is, and names that no two executions share.
+"""The places of a workspace, its identity, and names that no two executions share.
 
 Standard library only.
 """
@@ -22,22 +22,39 @@ _PROBE_BYTES = 4096  # one block: enough to meet a full disk before anything is 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A checkout and what the program keeps in it.
+    """A project's folder with what the program keeps in it, and the place of the program itself.
 
     Attributes:
-        root: The checkout's folder.
+        root: The project's folder: its pyproject.toml, `.venv`, state and logs.
+        installation: The folder of the program's own files; None where that is `root`, as in a checkout.
     """
 
     root: Path
+    installation: Path | None = None
+
+    @property
+    def program(self) -> Path:
+        """The folder of the program's own files: its script, sources, lock files and tests."""
+        return self.installation or self.root
+
+    @property
+    def script(self) -> Path:
+        """The script that starts the program."""
+        return self.program / "run_blueprint.py"
+
+    @property
+    def requirements(self) -> Path:
+        """The lock file of the packages that the platform runs on."""
+        return self.program / "requirements.lock"
 
     @property
     def state(self) -> Path:
-        """What the program remembers; only this user can enter it."""
+        """The folder of what the program remembers; only this user can enter it."""
         return self.root / ".blueprint"
 
     @property
     def logs(self) -> Path:
-        """What people read; only this user can enter it."""
+        """The folder of what people read; only this user can enter it."""
         return self.root / "logs"
 
     @property
@@ -47,7 +64,7 @@ class Workspace:
 
     @property
     def install_stamp(self) -> Path:
-        """A file of the environment that is another one each time its packages are installed or replaced."""
+        """A file whose text changes each time that packages of `requirements` are installed or replaced."""
         return self.venv / "installed"
 
     @property
@@ -77,20 +94,20 @@ class Workspace:
 
     @property
     def lock(self) -> Path:
-        """The file that the kernel's lock is on. It stays: removing a lock file is a race, its lock is what counts."""
+        """The file that carries the kernel's lock. It stays: removing a lock file is a race."""
         return self.state / "lock"
 
     def prepare(self) -> None:
-        """Make the folders for state and logs, private to the user, and see that files can be written in both.
+        """Make the private folders for state and logs, and prove that files can be written in both.
 
         Raises:
             EnvironmentRefused: The folder is missing, read-only or somebody else's, or the disk is full.
         """
         if not self.root.is_dir():
-            raise EnvironmentRefused(f"{self.root} is not a folder.", "Run the command in the project's checkout.")
+            raise EnvironmentRefused(f"{self.root} is not a folder.", "Run the command in the project's folder.")
         for folder in (self.state, self.logs):
             private_folder(folder)
-            _see_that_it_can_be_written(folder)
+            _require_writable(folder)
 
     def identity(self) -> str:
         """A random id of this very folder, made once: what is started here carries it as its mark.
@@ -116,10 +133,10 @@ class Workspace:
         return made
 
     def new_log(self, now: datetime | None = None) -> Path:
-        """Make the empty file `logs/master_execution_YYYYMMDD_HHMMSS.log` (local time), which no other execution has.
+        """Make the empty log file of an execution, `logs/master_execution_YYYYMMDD_HHMMSS.log` (local time).
 
-        When the name is taken (a second execution within the same second, or a clock that was set back), the next
-        second that is free is used: the name then runs ahead of the clock, and the lines in the log tell the time.
+        Where the name is taken (a second execution within the same second, or a clock that was set back), the next
+        free second is used: the name then runs ahead of the clock, and the lines in the log tell the time.
 
         Raises:
             EnvironmentRefused: It cannot be made.
@@ -138,11 +155,11 @@ class Workspace:
 
 
 def new_execution_id() -> str:
-    """An id that no other execution has, also when the clock stands still or goes back; begins with the UTC time."""
+    """Return an id that begins with the UTC time and is unique even if the clock stands still or goes back."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(5)}"
 
 
-def _see_that_it_can_be_written(folder: Path) -> None:
+def _require_writable(folder: Path) -> None:
     probe = folder / f".probe-{secrets.token_hex(4)}"
     try:
         fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)

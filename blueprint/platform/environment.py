@@ -37,7 +37,7 @@ def client(settings: Settings, workspace: Workspace) -> dict[str, str]:
         "PIPELINE_WAREHOUSE_DIR": str(workspace.warehouse),
         # Part of what a service is started with, so that one that runs older packages is restarted, and also one whose
         # packages were replaced under it: it lacks files that it made among them, such as the UI's.
-        "_BLUEPRINT_LOCK": hashlib.sha256((workspace.root / "requirements.lock").read_bytes()).hexdigest(),
+        "_BLUEPRINT_LOCK": hashlib.sha256(workspace.requirements.read_bytes()).hexdigest(),
         "_BLUEPRINT_INSTALLED": _installed(workspace),
     }
     if settings.api_auth_string:

@@ -32,11 +32,11 @@ from blueprint.bootstrap.environment import base_python
 from blueprint.bootstrap.installed import compare, scan
 from blueprint.bootstrap.lockfile import read_lock, select
 from blueprint.core import child
-from blueprint.core.errors import EnvironmentRefused
-from blueprint.core.task import Evidence, TaskFailed, TaskStopped, within
+from blueprint.core.errors import EnvironmentRefused, SetupError
+from blueprint.core.task import Evidence, TaskStopped, within
 from blueprint.core.venv import site_packages
 from blueprint.core.workspace import Workspace
-from tests.support.wheels import lock_line, make_wheel
+from tests.support.wheels import lock_line, make_failing_source, make_wheel
 
 REPO = Path(__file__).resolve().parents[2]
 SECONDS = 280
@@ -94,7 +94,7 @@ def uv_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uv_cache: Path) -> Path:
-    """A folder of wheels that is all that pip is told of; nothing reaches an index."""
+    """A folder of wheels that is all that uv and pip are told of; nothing reaches an index."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
@@ -103,6 +103,9 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uv_cache: Path) -> P
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("UV_CACHE_DIR", str(uv_cache))
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    for_uv = tmp_path / "for-uv.toml"
+    for_uv.write_text(f'no-index = true\nfind-links = ["{folder}"]\n')
+    monkeypatch.setenv("UV_CONFIG_FILE", str(for_uv))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # should an installer ask an index after all, it gets nowhere
@@ -148,7 +151,7 @@ class TestInstall:
 
     def test_the_fallback_to_pip_is_told_to_the_user(self, tmp_path: Path, lock: str, with_installer: str) -> None:
         evidence = install(a_workspace(tmp_path / "work", lock))
-        assert bool(evidence.details["fallbacks"]) == (with_installer == "pip")
+        assert bool(evidence.details["notes"]) == (with_installer == "pip")
         assert ("uv failed: uv is neither on PATH nor in the lock" in evidence.summary) == (with_installer == "pip")
 
     def test_a_uv_that_is_broken_does_not_stop_the_install(
@@ -162,14 +165,14 @@ class TestInstall:
         broken.chmod(0o755)
         monkeypatch.setenv("PATH", the_path(broken.parent))
         evidence = install(a_workspace(tmp_path / "work", lock))
-        assert "after uv failed: boom" in evidence.summary
+        assert "(uv failed: boom)" in evidence.summary
         assert "pip" in evidence.details["installer"]
 
     @pytest.mark.usefixtures("with_installer")
     def test_a_changed_package_is_refused_whatever_the_installer(self, tmp_path: Path, lock: str, wheels: Path) -> None:
         make_wheel(wheels, "alpha", "1.2.0", modules={"alpha/__init__.py": "import os  # not what was locked\n"})
         workspace = a_workspace(tmp_path / "work", lock)
-        with pytest.raises(TaskFailed, match="not the one that was locked"):
+        with pytest.raises(SetupError, match="not the one that was locked"):
             install(workspace)
         assert version_in(workspace, "alpha") == []
 
@@ -189,9 +192,10 @@ class TestInstall:
     def test_a_secret_in_the_index_address_is_nowhere_to_be_read(
         self, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.delenv("PIP_NO_INDEX")
-        monkeypatch.delenv("PIP_FIND_LINKS")
-        monkeypatch.setenv("PIP_INDEX_URL", "http://someone:planted-secret@127.0.0.1:9/simple")
+        for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS", "UV_CONFIG_FILE"):
+            monkeypatch.delenv(name)
+        for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"):
+            monkeypatch.setenv(name, "http://someone:planted-secret@127.0.0.1:9/simple")
         monkeypatch.setenv("PIP_RETRIES", "0")
         monkeypatch.setenv("UV_HTTP_RETRIES", "0")
         workspace = a_workspace(tmp_path / "work", lock)
@@ -202,6 +206,83 @@ class TestInstall:
         for path in written:
             assert b"planted-secret" not in path.read_bytes(), path
         assert stat.S_IMODE(installers.log_file(workspace).stat().st_mode) == 0o600
+
+
+class TestWhereOnlyPipIsConfigured:
+    """The user is behind a mirror or a proxy, and has told pip alone."""
+
+    @pytest.fixture(autouse=True)
+    def with_uv_that_is_told_nothing(
+        self, lock: str, monkeypatch: pytest.MonkeyPatch, uv_on_path: Path, tmp_path: Path
+    ) -> None:
+        assert lock
+        monkeypatch.setenv("PATH", the_path(uv_on_path))
+        for name in ("UV_CONFIG_FILE", "PIP_NO_INDEX", "PIP_FIND_LINKS"):
+            monkeypatch.delenv(name)
+        file = tmp_path / "pip.conf"
+        file.write_text(f"[global]\nno-index = true\nfind-links = {tmp_path / 'wheels'}\n")
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(file))
+
+    def test_pip_does_the_work_and_the_user_is_told_why(self, tmp_path: Path, lock: str) -> None:
+        evidence = install(a_workspace(tmp_path / "work", lock))
+        assert "pip " in evidence.details["installer"]
+        assert "(uv was not used: only pip is told of no-index)" in evidence.summary
+
+    def test_a_further_place_of_pips_is_asked_for_what_no_hash_locks(
+        self, tmp_path: Path, lock: str, wheels: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workspace = a_workspace(tmp_path / "work", lock)
+        install(workspace)
+        make_wheel(wheels, "gamma", "0.1")
+        (tmp_path / "pip.conf").write_text(f"[global]\nfind-links = {wheels}\n")
+        monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+        evidence = install(workspace, ["gamma"])
+        assert evidence.details["notes"] == ["uv was not used: only pip is told of find-links"]
+        assert version_in(workspace, "gamma") == ["0.1"]
+
+
+class TestStamp:
+    """Services are started anew when the packages that they run on were replaced, and only then."""
+
+    @pytest.fixture
+    def workspace(self, tmp_path: Path, lock: str, wheels: Path) -> Workspace:
+        workspace = a_workspace(tmp_path / "work", lock)
+        tool = make_wheel(wheels, "test-tool", "1.0")
+        (workspace.root / "tests").mkdir()
+        (workspace.root / "tests" / "requirements.lock").write_text(lock + lock_line(tool))
+        install(workspace)
+        return workspace
+
+    def with_test_tools(self, workspace: Workspace) -> Evidence:
+        return bootstrap.install(workspace, within(SECONDS), lock="tests/requirements.lock")
+
+    def test_packages_that_the_tests_add_leave_it(self, workspace: Workspace) -> None:
+        before = workspace.install_stamp.read_text()
+        assert self.with_test_tools(workspace).reason == "missing: test-tool"
+        assert workspace.install_stamp.read_text() == before
+
+    def test_extra_requirements_leave_it(self, workspace: Workspace, wheels: Path) -> None:
+        before = workspace.install_stamp.read_text()
+        make_wheel(wheels, "gamma", "0.1")
+        assert install(workspace, ["gamma"]).changed
+        assert workspace.install_stamp.read_text() == before
+
+    def test_a_replaced_package_of_the_platform_changes_it_whatever_the_lock(self, workspace: Workspace) -> None:
+        before = workspace.install_stamp.read_text()
+        (packages_in(workspace) / "alpha" / "part.py").unlink()
+        assert self.with_test_tools(workspace).changed
+        assert workspace.install_stamp.read_text() != before
+
+
+def test_the_program_may_lie_elsewhere_than_the_workspace(tmp_path: Path, lock: str) -> None:
+    program = a_workspace(tmp_path / "program", lock).root
+    (tmp_path / "project").mkdir()
+    workspace = Workspace(tmp_path / "project", program)
+    workspace.prepare()
+    assert install(workspace).changed
+    assert bootstrap.installation_problem(workspace) is None
+    assert run_in(workspace, "import alpha; print(alpha.VERSION)") == "1.2.0"
+    assert sorted(path.name for path in workspace.root.iterdir()) == [".blueprint", ".venv", "logs"]
 
 
 class TestRepair:
@@ -296,21 +377,32 @@ class TestExtras:
         assert version_in(workspace, "delta") == ["1.5"]
 
     def test_another_version_of_a_locked_package_is_refused_by_name(self, workspace: Workspace) -> None:
-        with pytest.raises(TaskFailed, match=r"`alpha<1\.2` cannot be had together with alpha==1\.2\.0"):
+        with pytest.raises(SetupError, match=r"`alpha<1\.2` cannot be had together with alpha==1\.2\.0"):
             install(workspace, ["alpha<1.2"])
         assert version_in(workspace, "alpha") == ["1.2.0"]
 
     def test_a_conflict_further_down_names_both_sides(self, workspace: Workspace, wheels: Path) -> None:
         make_wheel(wheels, "gamma", "2.0", requires=["delta"])
         make_wheel(wheels, "delta", "1.5", requires=["alpha<1.2"])
-        with pytest.raises(TaskFailed, match=r"`gamma` cannot be had together with alpha==1\.2\.0") as failure:
+        with pytest.raises(SetupError, match=r"`gamma` cannot be had together with alpha==1\.2\.0") as failure:
             install(workspace, ["gamma"])
         assert "delta" in failure.value.what
         assert failure.value.details["conflicts_with"] == ["alpha==1.2.0"]
         assert version_in(workspace, "gamma") == []
 
+    def test_a_failed_build_is_told_by_its_own_error(
+        self, workspace: Workspace, wheels: Path, with_installer: str
+    ) -> None:
+        make_failing_source(wheels, "broken", "1.0", "libfoo 3 or newer is needed")
+        with pytest.raises(SetupError) as failure:
+            install(workspace, ["broken"])
+        assert failure.value.what == (
+            "The extra requirements (broken) cannot be installed: RuntimeError: libfoo 3 or newer is needed"
+        )
+        assert "configuring" in Path(failure.value.where_to_look).read_text(), with_installer
+
     def test_a_misspelt_requirement_is_called_so(self, workspace: Workspace) -> None:
-        with pytest.raises(TaskFailed, match=r"No package fits the extra requirements \(gamam\)"):
+        with pytest.raises(SetupError, match=r"No package fits the extra requirements \(gamam\)"):
             install(workspace, ["gamam"])
 
 
@@ -547,7 +639,7 @@ class TestFullDisk:
         bootstrap.ensure_environment(workspace, within(60))
         ballast = small_disk / "ballast"
         ballast.write_bytes(bytes(2_000_000))
-        with pytest.raises(EnvironmentRefused, match="No space was left on the disk"):
+        with pytest.raises(EnvironmentRefused, match="The disk ran full"):
             install(workspace)
         ballast.unlink()
         assert install(workspace).changed
@@ -605,7 +697,7 @@ class TestTheProjectsOwnLock:
 
     def test_uv_is_fetched_and_the_whole_set_installed(self, fetched: FirstRun) -> None:
         workspace = fetched.workspace
-        assert (fetched.details["fallbacks"], fetched.reason[:8]) == ([], "missing:")
+        assert (fetched.details["notes"], fetched.reason[:8]) == ([], "missing:")
         assert fetched.summary.startswith(f"{fetched.details['packages']} packages as locked, Prefect ")
         assert fetched.details["installer"].endswith(f"({workspace.venv / 'bin' / 'uv'})")
         assert fetched.details["beyond_the_lock"] == []

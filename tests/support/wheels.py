@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
+import tarfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +33,23 @@ def make_wheel(
         for path, text in files.items():
             archive.writestr(zipfile.ZipInfo(path), text)  # without the time: the same wheel has the same hash
     return wheel
+
+
+def make_failing_source(folder: Path, name: str, version: str, error: str) -> Path:
+    """Pack `name-version.tar.gz` in `folder`: a source distribution whose build prints `error` and fails."""
+    files = {
+        "pyproject.toml": f'[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        f'[project]\nname = "{name}"\nversion = "{version}"\n',
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        "backend.py": f"def build_wheel(*_, **__):\n    print('configuring')\n    raise RuntimeError({error!r})\n",
+    }
+    path = folder / f"{name}-{version}.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for file, text in files.items():
+            member = tarfile.TarInfo(f"{name}-{version}/{file}")
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return path
 
 
 def lock_line(wheel: Path) -> str:

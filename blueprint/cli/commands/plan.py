@@ -22,7 +22,7 @@ _PROVES_ONLY = "would run"
 
 def run(options: Options, workspace: Workspace) -> int:
     """Print the plan that the same arguments without `plan` would carry out."""
-    venv.reexec_in_venv(workspace.root, options.argv)
+    venv.reexec_in_venv(workspace.venv, workspace.script, options.argv)
     venv.handed_over()
     problem = venv.problem(workspace.venv)
     plan = plan_for(options, workspace)

@@ -19,7 +19,7 @@ def run(options: Options, workspace: Workspace) -> int:
     if not workspace.state.is_dir():
         print("Nothing to stop: nothing was started in this folder.")
         return int(ExitCode.PROVEN)
-    venv.reexec_in_venv(workspace.root, options.argv)
+    venv.reexec_in_venv(workspace.venv, workspace.script, options.argv)
     venv.handed_over()
 
     from blueprint.processes.manager import ServiceManager

@@ -12,7 +12,7 @@ from blueprint.core.workspace import Workspace
 
 def run(options: Options, workspace: Workspace) -> int:
     """Look at server, worker, UI and deployment; the exit code is 0 only if all are up."""
-    venv.reexec_in_venv(workspace.root, options.argv)
+    venv.reexec_in_venv(workspace.venv, workspace.script, options.argv)
     venv.handed_over()
     problem = venv.problem(workspace.venv)
     if problem:

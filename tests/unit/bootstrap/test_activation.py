@@ -12,7 +12,8 @@ import pytest
 from blueprint import bootstrap
 from blueprint.bootstrap.environment import base_python
 from blueprint.core import child
-from blueprint.core.task import TaskFailed, within
+from blueprint.core.errors import SetupError
+from blueprint.core.task import within
 from blueprint.core.workspace import Workspace
 
 REPO = Path(__file__).resolve().parents[3]
@@ -74,7 +75,7 @@ def test_a_python_started_by_name_is_that_of_the_environment(workspace: Workspac
 
 def test_an_execution_outside_the_environment_is_not_passed_off_as_inside(workspace: Workspace) -> None:
     assert not bootstrap.inside(workspace)
-    with pytest.raises(TaskFailed, match=sys.prefix):
+    with pytest.raises(SetupError, match=sys.prefix):
         bootstrap.verify_activation(workspace, within(30))
 
 
@@ -90,7 +91,7 @@ def test_children_that_would_run_elsewhere_fail_the_task(workspace: Workspace) -
         f"bootstrap.verify_activation(Workspace(Path({str(workspace.root)!r})), within(30))"
     )
     done = child.run([workspace.venv / "bin" / "python3", "-c", code], within(30))
-    assert "TaskFailed: A `python` started by the execution runs in /elsewhere" in done.errors
+    assert "SetupError: A `python` started by the execution runs in /elsewhere" in done.errors
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[1]", "null"])

@@ -47,6 +47,32 @@ ERROR: ResolutionImpossible: for help visit https://pip.pypa.io/en/latest/topics
 """
 PIP_UNKNOWN = "ERROR: No matching distribution found for nosuch\n"
 PIP_FULL = "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n"
+PIP_COMPILER = """  error: subprocess-exited-with-error
+
+  × Building wheel for foo (pyproject.toml) did not run successfully.
+  │ exit code: 1
+  ╰─> [3 lines of output]
+      running build_ext
+      foo.c:1:10: fatal error: foo.h: No such file or directory
+      error: command '/usr/bin/gcc' failed with exit code 1
+      [end of output]
+
+  note: This error originates from a subprocess, and is likely not a problem with pip.
+error: failed-wheel-build-for-install
+"""  # noqa: RUF001
+UV_COMPILER = """error: Failed to build `foo==1.0`
+  cause: The build backend returned an error
+  cause: Call to `backend.build_wheel` failed (exit status: 1)
+
+         [stdout]
+         running build_ext
+
+         [stderr]
+         foo.c:1:10: fatal error: foo.h: No such file or directory
+         error: command '/usr/bin/gcc' failed with exit code 1
+
+hint: This error likely indicates that you need to install a library that provides `foo.h` for `foo@1.0`
+"""
 PIP_HASH = "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.\n"
 
 
@@ -77,6 +103,8 @@ def test_each_failure_gets_the_advice_that_fits_it(output: str, cause: Cause) ->
         (UV_OLDER_CONFLICT, "Because you require tenacity==99 and tenacity==9.2.1, we can conclude that your"),
         (PIP_UNREACHABLE, "'NewConnectionError(\"HTTPConnection(host='127.0.0.1', port=9): Failed to establish"),
         (PIP_UNKNOWN, "No matching distribution found for nosuch"),
+        (PIP_COMPILER, "foo.c:1:10: fatal error: foo.h: No such file or directory"),
+        (UV_COMPILER, "foo.c:1:10: fatal error: foo.h: No such file or directory"),
         ("\n\nthe last words\n", "the last words"),
         ("", "it said nothing"),
     ],

@@ -39,7 +39,7 @@ def test_names_extras_markers_and_versions_are_read(tmp_path: Path) -> None:
 def test_a_line_that_pins_nothing_is_named(tmp_path: Path, line: str) -> None:
     lock = tmp_path / "requirements.lock"
     lock.write_text(f"good==1 \\\n    {HASH}\n{line}\n")
-    with pytest.raises(EnvironmentRefused, match=r"requirements\.lock, line 3: not a package"):
+    with pytest.raises(EnvironmentRefused, match=r"requirements\.lock, line 3: this is not a package"):
         read_lock(lock)
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from blueprint.bootstrap import project
 from blueprint.bootstrap.project import NEEDED_FILES, verify_project
-from blueprint.core.errors import EnvironmentRefused
-from blueprint.core.task import TaskFailed, within
+from blueprint.core.errors import EnvironmentRefused, SetupError
+from blueprint.core.task import within
 from blueprint.core.workspace import Workspace
 
 LOCK = "alpha==1 --hash=sha256:" + "0" * 64 + "\n"
@@ -48,7 +48,7 @@ def test_a_whole_checkout_passes_and_leaves_nothing_behind(tmp_path: Path) -> No
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     workspace = a_checkout(tmp_path / "work")
     (workspace.root / name).unlink()
-    with pytest.raises(TaskFailed, match=f"not a whole checkout of this project: {name} missing"):
+    with pytest.raises(SetupError, match=f"not a whole checkout of this project: {name} missing"):
         verify_project(workspace, within(10))
 
 
@@ -58,13 +58,13 @@ def test_this_repository_has_the_files_that_it_asks_for() -> None:
 
 
 def test_an_old_python_is_told_which_to_use() -> None:
-    with pytest.raises(EnvironmentRefused, match=r"Python 3\.10 is too old, 3\.11 or newer is needed") as refusal:
-        project._see_python((3, 10))
+    with pytest.raises(EnvironmentRefused, match=r"Python 3\.10 is too old; 3\.11 or newer is needed") as refusal:
+        project._require_python((3, 10))
     assert "python3.11 run_blueprint.py" in refusal.value.hint
 
 
 def test_a_disk_too_full_for_the_environment_is_refused_before_the_install(small_disk: Path) -> None:
-    with pytest.raises(EnvironmentRefused, match=r"has 0\.00 GB of free disk space, 1\.50 GB are needed"):
+    with pytest.raises(EnvironmentRefused, match=r"has 0\.00 GB of free disk space; 1\.50 GB are needed"):
         verify_project(a_checkout(small_disk), within(10))
 
 

@@ -67,11 +67,11 @@ def break_the_interpreter(venv: Path) -> None:
 
 BREAKS: list[tuple[Callable[[Path], object], str]] = [
     (shutil.rmtree, "there is no .venv"),
-    (lambda venv: (venv / "pyvenv.cfg").write_text(""), "it was not made to its end"),
+    (lambda venv: (venv / "pyvenv.cfg").write_text(""), "it is incomplete"),
     (lambda venv: set_config(venv, "version", "3.10.13"), "its Python 3.10 is too old"),
     (lose_the_base, "the Python that it was made from is gone"),
     (lose_the_interpreter, "its bin/python is missing"),
-    (dangle, "its bin/python leads nowhere"),
+    (dangle, "its bin/python is a dangling link"),
     (upgrade_the_system, "its bin/python is now python3.99"),
     (lambda venv: shutil.rmtree(site_packages(venv)), "site-packages is missing"),
     (lambda venv: shutil.rmtree(venv / "lib"), "site-packages is missing"),
@@ -142,7 +142,7 @@ class TestSomebodysFiles:
 
     def test_a_file_in_its_place_is_never_removed(self, workspace: Workspace) -> None:
         workspace.venv.write_text("keep me")
-        with pytest.raises(EnvironmentRefused, match="in the way"):
+        with pytest.raises(EnvironmentRefused, match="cannot be replaced"):
             bootstrap.ensure_environment(workspace, within(60))
         assert workspace.venv.read_text() == "keep me"
 
