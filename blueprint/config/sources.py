@@ -77,6 +77,17 @@ def read(
     return values, sources
 
 
+def requirements(
+    root: Path, environment: Mapping[str, str], arguments: Iterable[str] = (), remembered: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Return the further packages of the flows before Pydantic is installed; a bad list is refused later, by `load`.
+
+    Arguments and errors as for `read`.
+    """
+    found = read(root, environment, arguments, remembered)[0].get("requirements")
+    return tuple(text for text in found if isinstance(text, str)) if isinstance(found, list) else ()
+
+
 def _from_file(path: Path) -> dict[str, Any]:
     table = toml_file.tool_table(toml_file.parse(toml_file.read(path), path), path)
     for key in table:

@@ -45,14 +45,15 @@ def _nothing_found(problem: str) -> dict[int, str]:
 def _found(options: Options, workspace: Workspace) -> dict[int, str]:
     """What can be seen of each task's effect: there (`would skip`), not there, or only to be proven by running it."""
     from blueprint import bootstrap
+    from blueprint.config import sources
 
     found = {2: "would skip (it is healthy)"}
-    problem = bootstrap.installation_problem(workspace, files=False)
+    extra = sources.requirements(workspace.root, os.environ, options.settings, remembered(workspace))
+    problem = bootstrap.installation_problem(workspace, extra=extra, files=False)
     if problem:
         return dict.fromkeys(range(5, 31), "unknown") | found | {4: f"would run ({problem})"}
     found[4] = "would skip if all files are whole (packages and versions are the lock's)"
 
-    from blueprint.config import sources
     from blueprint.platform import environment, status
 
     settings = sources.load(workspace.root, os.environ, options.settings, remembered(workspace))

@@ -8,9 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import json
 import os
-import tomllib
 from typing import TYPE_CHECKING, Any
 
 from blueprint import bootstrap
@@ -116,23 +114,9 @@ def _never(_handle: object) -> Any:
 
 
 def _bare_functions(workspace: Workspace, options: Options, numbers: tuple[int, ...]) -> dict[int, TaskFunction]:
-    ctx = SetupContext(workspace, requirements=requirements(workspace, options.settings))
+    extra = sources.requirements(workspace.root, os.environ, options.settings, remembered(workspace))
+    ctx = SetupContext(workspace, requirements=extra)
     return {number: functools.partial(registry()[number].function, ctx) for number in numbers}
-
-
-def requirements(workspace: Workspace, arguments: tuple[str, ...]) -> tuple[str, ...]:
-    """The flow's further packages, read before there is Pydantic to judge the settings with; bad ones come up after."""
-    texts = [os.environ.get("BLUEPRINT_REQUIREMENTS")]
-    texts += [one.partition("=")[2] for one in (*remembered(workspace), *arguments) if one.startswith("requirements=")]
-    found: Any = ()
-    try:
-        document = tomllib.loads((workspace.root / "pyproject.toml").read_text(encoding="utf-8"))
-        found = document.get("tool", {}).get("blueprint", {}).get("requirements", ())
-        for text in filter(None, texts):
-            found = json.loads(text)
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return ()
-    return tuple(one for one in found if isinstance(one, str)) if isinstance(found, list) else ()
 
 
 def _run_platform_tasks(session: Session, settings: Settings) -> None:

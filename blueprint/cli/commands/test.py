@@ -1,4 +1,4 @@
-"""`test`: sets up the environment with the test tools and runs the project's tests with pytest."""
+"""The command `test`: installs the test tools and runs the project's tests with pytest."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from blueprint.core.errors import ExitCode
 from blueprint.core.workspace import Workspace
 
 LOCK = Path("tests") / "requirements.lock"
-# Most tests wait for services and flow runs; which of them stay together is said in tests/conftest.py.
+# Most tests wait for services and flow runs; tests/conftest.py keeps those together that share a platform.
 WORKERS = ("-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder")
 
 
 def run(options: Options, workspace: Workspace) -> int:
-    """Set up what the tests need, run them, and give back pytest's exit code (5, no tests, counts as failed)."""
-    os.chdir(workspace.root)
+    """Install what the tests need, run them, and return whether they passed as an exit code."""
+    os.chdir(workspace.program)
     workspace.prepare()
     bootstrap.handover()
     if not set_up(workspace, options.argv, lock=str(LOCK)):

@@ -28,6 +28,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 def begin(workspace: Workspace, *argv: str) -> Session:
     workspace.root.mkdir(exist_ok=True)
+    (workspace.root / "pyproject.toml").touch()
     begun = sessions.begin(parse(argv), workspace, Interruption())
     assert begun is not None
     return begun
