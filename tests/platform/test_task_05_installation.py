@@ -63,11 +63,13 @@ def test_a_server_that_cannot_be_imported_is_found_and_the_lock_is_the_way_out(w
     assert _task5(workspace).status == "ok"
 
 
-def test_packages_that_contradict_each_other_are_named(workspace: Workspace) -> None:
+def test_packages_that_do_not_fit_together_are_named(workspace: Workspace) -> None:
     _pip(workspace, "--no-deps", "starlette==1.0.0")
     try:
         outcome = _task5(workspace)
-        assert outcome.failed_saying("contradict each other", "prefect 3.8.8 needs starlette", "found 1.0.0"), outcome
+        assert outcome.failed_saying("do not fit together", "`prefect` requires `starlette", "`1.0.0` is installed"), (
+            outcome
+        )
     finally:
         _install_the_lock(workspace)
 
@@ -77,6 +79,18 @@ def test_a_package_that_is_missing_is_named(workspace: Workspace) -> None:
     assert subprocess.run(argv, capture_output=True, timeout=60, check=False).returncode == 0
     try:
         outcome = _task5(workspace)
-        assert outcome.failed_saying("contradict each other", "needs cachetools", "found none"), outcome
+        assert outcome.failed_saying("do not fit together", "requires `cachetools", "not installed"), outcome
+    finally:
+        _install_the_lock(workspace)
+
+
+def test_without_uv_it_is_pip_that_checks(workspace: Workspace) -> None:
+    _pip(workspace, "--no-deps", "starlette==1.0.0")
+    (workspace.venv / "bin" / "uv").unlink()
+    try:
+        outcome = _task5(workspace)
+        assert outcome.failed_saying("do not fit together", "requirement starlette", "you have starlette 1.0.0"), (
+            outcome
+        )
     finally:
         _install_the_lock(workspace)
