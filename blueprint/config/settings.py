@@ -16,6 +16,7 @@ from blueprint.config import addresses, validators
 from blueprint.config.defaults import BUNDLED_DEFAULTS
 from blueprint.config.deployment_settings import DeploymentTable, Entrypoint, Limit, Name, Number, OfDeployment, Text
 from blueprint.config.deployment_settings import RetryPolicy as RetryPolicy
+from blueprint.config.keys import SECRETS
 
 SETTINGS_VARIABLE = "_BLUEPRINT_SETTINGS"  # how the serving process gets its settings; no secret is among them
 
@@ -135,6 +136,14 @@ class Settings(OfDeployment):
         if "entrypoint" not in self._given and BUNDLED_DEFAULTS["entrypoint"] in flows:
             line += " (the bundled pipeline; no entrypoint is configured)"
         return line
+
+    def without_secrets(self) -> dict[str, Any]:
+        """Return these settings as JSON values that `Settings` accepts, without passwords.
+
+        The address is the local one: another is refused without a password, and who reads this does not listen.
+        """
+        public = {**dict.fromkeys(SECRETS), "host": "127.0.0.1"}
+        return self.model_copy(update=public).model_dump(mode="json")
 
     @property
     def is_deployment(self) -> bool:

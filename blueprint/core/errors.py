@@ -80,3 +80,9 @@ class TimedOut(BlueprintError):
     """Something that was waited for did not happen in time."""
 
     exit_code = ExitCode.TASK_FAILED
+
+
+class FlowError(BlueprintError):
+    """The user's flow or check could not be loaded or run, or refused what it was asked."""
+
+    exit_code = ExitCode.TASK_FAILED

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from blueprint.config.keys import SECRETS
 from blueprint.config.settings import SETTINGS_VARIABLE, Settings
 from blueprint.core import http
 from blueprint.core.http import NotReady
@@ -94,9 +93,7 @@ def worker(settings: Settings, workspace: Workspace) -> ServiceSpec:
 
 def runner(settings: Settings, workspace: Workspace) -> ServiceSpec:
     """The process that serves the flows in `serve` mode, in place of pool and worker."""
-    # Without the password an address that is open to others would be refused, and this process has no use for it.
-    public = {**dict.fromkeys(SECRETS), "host": "127.0.0.1"}
-    each = [one.model_copy(update=public).model_dump(mode="json") for one in settings.each()]
+    each = [deployment.without_secrets() for deployment in settings.each()]
     return ServiceSpec(
         name=RUNNER,
         title="Serving process",

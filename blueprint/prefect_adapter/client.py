@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
-from blueprint.core.task import TaskFailed
+from blueprint.core.errors import ApiError
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -63,7 +63,7 @@ def asking(what: str, question: Callable[[], T], *, refusals: tuple[int, ...] = 
     Raises:
         ObjectNotFound: What was asked for does not exist.
         Refused: The answer has one of the statuses `refusals`.
-        TaskFailed: The server does not answer, or with an error.
+        ApiError: The server does not answer, or with an error.
     """
     import httpx
     from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
@@ -81,16 +81,16 @@ def asking(what: str, question: Callable[[], T], *, refusals: tuple[int, ...] = 
         status = error.response.status_code
         if status in refusals:
             raise Refused(_detail(error.response.text)) from error
-        raise TaskFailed(
+        raise ApiError(
             f"The server refused to {what}: HTTP {status}: {error.response.text[:300]}",
-            where_to_look="logs/server.log",
-            hint="Run again; if it stays, look at the server's log.",
+            "Run again; if it stays, look at the server's log.",
+            "logs/server.log",
         ) from error
     except (httpx.HTTPError, OSError) as error:
-        raise TaskFailed(
+        raise ApiError(
             f"The server did not answer when asked to {what}: {type(error).__name__} {error}".rstrip(),
-            where_to_look="logs/server.log",
-            hint="Run `python run_blueprint.py verify`, then `python run_blueprint.py --resume`.",
+            "Run `python run_blueprint.py verify`, then `python run_blueprint.py --resume`.",
+            "logs/server.log",
         ) from error
 
 

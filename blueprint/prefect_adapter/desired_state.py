@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from blueprint.config.settings import Settings
-from blueprint.prefect_adapter.flow_definition import FlowDefinition, flow_definition
-from blueprint.prefect_adapter.flow_loading import folder_of
+from blueprint.prefect_adapter.flow_definition import FlowDefinition, folder_of
 from blueprint.prefect_adapter.models import Deployment
 from blueprint.prefect_adapter.schedules import same_rrule, schedule_definition
 
@@ -67,10 +66,15 @@ class DesiredDeployment:
         return [f"{what} is {have!r}, not {want!r}" for what, want, have in pairs if want != have]
 
 
-def desired_deployment(settings: Settings, root: Path) -> DesiredDeployment:
-    """Describe the deployment that is to be made."""
-    flow = flow_definition(settings, root)
-    content = flow.file.read_bytes() if flow.file and flow.file.is_file() else settings.entrypoint.encode()
+def desired_deployment(flow: FlowDefinition, settings: Settings, root: Path) -> DesiredDeployment:
+    """Describe the deployment that is to be made.
+
+    Args:
+        flow: What the flow's code says.
+        settings: Of the deployment.
+        root: The project folder.
+    """
+    content = flow.file.read_bytes() if flow.file.is_file() else settings.entrypoint.encode()
     return DesiredDeployment(
         flow_name=flow.name,
         name=settings.deployment,
@@ -94,7 +98,7 @@ def _without_empty(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _served_entrypoint(flow: FlowDefinition, root: Path) -> str:
     """What the serving process, whose folder is `root`, registers: Prefect names a served flow by its file."""
-    return f"{os.path.relpath(flow.file or '', root)}:{flow.function}"
+    return f"{os.path.relpath(flow.file, root)}:{flow.function}"
 
 
 def _job_variables(folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a flow is by its own code: its name, parameters, tasks and retries."""
+"""A flow as plain data: what its code says of it, without the code."""
 
 from __future__ import annotations
 
@@ -9,55 +9,41 @@ from typing import Any
 
 from blueprint.config.deployment_settings import RetryPolicy, TaskExpectation
 from blueprint.config.settings import Settings
-from blueprint.prefect_adapter import flow_loading
 
 
 @dataclass(frozen=True)
 class FlowDefinition:
-    """A flow as its code defines it."""
+    """A flow as its code defines it.
+
+    Attributes:
+        name: The flow's name.
+        function: The qualified name of its function.
+        file: The file that defines the function.
+        schema: The JSON schema of its parameters.
+        tasks: Retries and tags of the tasks that the flow's module holds, by name.
+        policy: The retries of the flow itself.
+    """
 
     name: str
     function: str
-    file: Path | None
+    file: Path
     schema: Mapping[str, Any]
     tasks: Mapping[str, TaskExpectation]
     policy: RetryPolicy
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        tasks = {name: task.model_dump(mode="json") for name, task in self.tasks.items()}
+        return {**vars(self), "file": str(self.file), "tasks": tasks, "policy": self.policy.model_dump(mode="json")}
 
-def flow_definition(settings: Settings, root: Path) -> FlowDefinition:
-    """Load the flow by its entrypoint and tell what it is.
-
-    Raises:
-        TaskFailed: It cannot be loaded, or is not a flow.
-    """
-    from prefect import Task
-
-    flow = flow_loading.load(settings, root)
-    tasks = [value for value in flow.fn.__globals__.values() if isinstance(value, Task)]
-    return FlowDefinition(
-        name=flow.name,
-        function=getattr(flow.fn, "__qualname__", flow.fn.__name__),
-        file=Path(flow.fn.__code__.co_filename),
-        schema=flow.parameters.model_dump(mode="json"),
-        tasks={
-            task.name: TaskExpectation(
-                retries=task.retries or 0,
-                retry_delay_seconds=_delay(task.retry_delay_seconds),
-                tags=frozenset(task.tags),
-            )
-            for task in tasks
-        },
-        policy=RetryPolicy(retries=flow.retries or 0, retry_delay_seconds=_delay(flow.retry_delay_seconds)),
-    )
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> FlowDefinition:
+        """Build it from what `to_json` returned."""
+        tasks = {name: TaskExpectation.model_validate(task) for name, task in values["tasks"].items()}
+        policy = RetryPolicy.model_validate(values["policy"])
+        return cls(**{**values, "file": Path(values["file"]), "tasks": tasks, "policy": policy})
 
 
-def _delay(value: Any) -> float:
-    if isinstance(value, list):
-        value = value[0] if value else 0
-    return float(value or 0) if not callable(value) else 0
-
-
-def loaded_schema(settings: Settings, root: Path) -> Mapping[str, Any]:
-    """The parameter schema of the flow if it has been loaded; empty if not yet."""
-    flow = flow_loading.loaded(settings, root)
-    return flow.parameters.model_dump(mode="json") if flow else {}
+def folder_of(settings: Settings, root: Path) -> Path:
+    """Return the folder that the flow's code is run from."""
+    return (root / settings.source).resolve()

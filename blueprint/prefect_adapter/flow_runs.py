@@ -25,7 +25,7 @@ def create_run(
 
     Raises:
         Refused: The server does not accept the parameters.
-        TaskFailed: It did not answer, or answered with another error.
+        ApiError: It did not answer, or answered with another error.
     """
     with _creating:
         made = asking(

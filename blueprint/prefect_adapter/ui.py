@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from blueprint.config.settings import Settings
-from blueprint.core.task import TaskFailed
+from blueprint.core.errors import ApiError
 
 if TYPE_CHECKING:
     import httpx
@@ -32,20 +32,20 @@ def page(settings: Settings) -> Page:
     """Ask for everything that a browser asks for before it shows the deployments page.
 
     Raises:
-        TaskFailed: A part of the page is not served.
+        ApiError: A part of the page is not served.
     """
 
     def get(url: str, accept: str) -> httpx.Response:
         answer = client.get(url, headers={"Accept": accept})
         if answer.status_code != 200:
-            raise TaskFailed(f"{url} answers {answer.status_code}.", where_to_look="logs/server.log")
+            raise ApiError(f"{url} answers {answer.status_code}.", where_to_look="logs/server.log")
         return answer
 
     with _reading(settings) as client:
         found = get(f"{settings.server_url}/deployments", "text/html")
         scripts = re.findall(r'<script[^>]+src="([^"]+\.js)"', found.text)
         if not scripts:
-            raise TaskFailed(f"{found.url} is served, but is not Prefect's UI.", where_to_look=str(found.url))
+            raise ApiError(f"{found.url} is served, but is not Prefect's UI.", where_to_look=str(found.url))
         script = urljoin(str(found.url), scripts[0])
         get(script, "*/*")
         told = get(f"{settings.server_url}/ui-settings", "application/json").json()
@@ -64,7 +64,7 @@ def listed(settings: Settings, authorization: str | None, name: str) -> frozense
         Their ids.
 
     Raises:
-        TaskFailed: There is no answer that the page could show.
+        ApiError: There is no answer that the page could show.
     """
     headers = {"Authorization": authorization} if authorization else {}
     query = {"page": 1, "limit": 200, "sort": "NAME_ASC", "deployments": {"name": {"any_": [name]}}}
@@ -82,8 +82,8 @@ def _reading(settings: Settings) -> Iterator[httpx.Client]:
         with httpx.Client(timeout=_SECONDS, follow_redirects=True, trust_env=False) as client:
             yield client
     except (httpx.HTTPError, json.JSONDecodeError, KeyError) as error:
-        raise TaskFailed(
+        raise ApiError(
             f"The UI's page or its data cannot be read: {type(error).__name__} {error}.",
-            where_to_look=f"{settings.server_url}/ and logs/server.log",
-            hint="Run `python run_blueprint.py verify`.",
+            "Run `python run_blueprint.py verify`.",
+            f"{settings.server_url}/ and logs/server.log",
         ) from error

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import hashlib
-import inspect
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from blueprint.config import redaction
 from blueprint.config.settings import Settings, unique_labels
-from blueprint.core.task import TaskFailed, TaskSkipped
+from blueprint.core.task import TaskControl, TaskFailed, TaskSkipped
 from blueprint.core.workspace import Workspace
 from blueprint.prefect_adapter import deployments, flow_runs
-from blueprint.prefect_adapter.flow_definition import FlowDefinition, flow_definition, loaded_schema
-from blueprint.prefect_adapter.flow_loading import folder_of, import_from
+from blueprint.prefect_adapter.desired_state import DesiredDeployment, desired_deployment
+from blueprint.prefect_adapter.flow_definition import FlowDefinition
+from blueprint.prefect_adapter.flow_host import FlowHost
 from blueprint.prefect_adapter.models import Deployment, Run
 from blueprint.processes.manager import ServiceManager
 
@@ -33,6 +31,7 @@ class Context:
         settings: What the user configured.
         workspace: Where things lie.
         services: Starts, adopts and stops server, worker and data source.
+        flows: Runs the user's flows and checks.
         origin: The id of the execution that this one goes on from, or its own: marks the flow runs that belong to it.
         document: Where task 28 writes what happened: called with the text, and the deployment's key.
         with_worker: Whether the plan starts the worker: it can be begun while the server is still starting.
@@ -43,6 +42,7 @@ class Context:
     settings: Settings
     workspace: Workspace
     services: ServiceManager
+    flows: FlowHost
     origin: str
     document: Callable[[str, str], str]
     with_worker: bool = False
@@ -63,16 +63,19 @@ class Context:
         plain = _NOT_IN_KEYS.sub("-", self.label.lower()).strip("-_")[:40]
         return plain if plain == self.label else f"{plain or 'x'}-{hashlib.sha256(self.label.encode()).hexdigest()[:6]}"
 
-    def flow(self) -> FlowDefinition:
-        """The configured flow, loaded once."""
-        return flow_definition(self.settings, self.workspace.root)
+    def flow(self, control: TaskControl | None = None) -> FlowDefinition:
+        """Return what the configured flow's code says; loaded once, bounded by the control if there is one."""
+        return self.flows.describe(self.settings, control)
+
+    def desired_deployment(self, control: TaskControl | None = None) -> DesiredDeployment:
+        """Return the deployment that the settings and the flow's code describe."""
+        return desired_deployment(self.flow(control), self.settings, self.workspace.root)
 
     def secrets(self) -> frozenset[str]:
         """The texts that must not be written anywhere; a parameter's only once the flow has said that it is secret."""
-        found = (
-            redaction.configured(one, loaded_schema(one, self.workspace.root))
-            for one in self.every or self.settings.each()
-        )
+        every = self.every or self.settings.each()
+        definitions = [(settings, self.flows.definition(settings)) for settings in every]
+        found = (redaction.configured(settings, flow.schema if flow else {}) for settings, flow in definitions)
         return frozenset().union(*found)
 
     def require_deployment(self) -> Deployment:
@@ -122,50 +125,10 @@ class Context:
         if self.settings.serves:
             raise TaskSkipped("flow.serve needs no work pool and no worker")
 
-    def effect(self, run: Run) -> Mapping[str, Any]:
-        """Call the configured check with the run's id and parameters, and return the facts it found.
-
-        The check may be asynchronous. It says that the effect is not there by raising, or by returning False; what
-        else it returns is evidence, a mapping by its own keys.
+    def effect(self, run: Run, control: TaskControl) -> Mapping[str, Any]:
+        """Call the configured check with the run's id and parameters, and return the details that it found.
 
         Raises:
-            TaskFailed: The check cannot be called, or says that the effect is not there.
+            FlowError: The check cannot be loaded, or says that the effect is not there.
         """
-        if self.settings.check is None:
-            return {}
-        function = self._check(self.settings.check)
-        try:
-            found = function(run.id, dict(run.parameters))
-            if inspect.isawaitable(found):
-                found = asyncio.run(_result(found))
-            if found is False:
-                raise ValueError("it returned False")
-            if found is None or found is True:
-                return {}
-            details = json.loads(json.dumps(found, default=str))  # the journal holds JSON
-            return details if isinstance(details, dict) else {"check": details}
-        except Exception as error:  # the user's own check may raise anything, and each of it means: not proven
-            raise TaskFailed(
-                f"The check {self.settings.check} refused the run {run.name}: {error or type(error).__name__}",
-                where_to_look=f"{self.settings.server_url}/runs/flow-run/{run.id}",
-                hint="See the run's logs there, then run `python run_blueprint.py --resume`.",
-            ) from error
-
-    def _check(self, name: str) -> Callable[[str, dict[str, Any]], Any]:
-        module, _, function = name.partition(":")
-        folder = folder_of(self.settings, self.workspace.root)
-        try:
-            found = getattr(import_from(folder, module), function)
-            if not callable(found):
-                raise TypeError(f"{function} is not a function")
-        except Exception as error:  # the user's own module may raise anything at import
-            raise TaskFailed(
-                f"The check {name} cannot be loaded: {type(error).__name__}: {error}.",
-                where_to_look="pyproject.toml [tool.blueprint] check",
-                hint=f"Name a function as module:function that can be imported from {folder}.",
-            ) from error
-        return cast("Callable[[str, dict[str, Any]], Any]", found)
-
-
-async def _result(awaitable: Any) -> Any:
-    return await awaitable
+        return self.flows.check(self.settings, run, control) if self.settings.check else {}

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from blueprint.config.redaction import redact
 from blueprint.config.settings import Settings
+from blueprint.core.errors import BlueprintError
 from blueprint.core.task import Evidence, TaskControl, TaskFailed, TaskSkipped
 from blueprint.prefect_adapter.client import import_prefect
 from blueprint.tasks.context import Context
@@ -32,10 +33,10 @@ def _discreet(function: _Function) -> _Function:
 
         try:
             found = function(ctx, dataclasses.replace(control, tell=tell))
-        except TaskFailed as error:
+        except (TaskFailed, BlueprintError) as error:
             secrets = ctx.secrets()
             texts = {key: redact(getattr(error, key), secrets) for key in ("where_to_look", "hint", "details")}
-            raise TaskFailed(redact(error.what, secrets), **texts) from error
+            raise type(error)(redact(error.what, secrets), **texts) from error
         except TaskSkipped as error:
             raise TaskSkipped(redact(str(error), ctx.secrets())) from None
         secrets = ctx.secrets()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 def verify_pipeline(ctx: Context, control: TaskControl) -> Evidence:
     """The flow loads by its entrypoint and is what the settings expect; its data source answers."""
-    flow = ctx.flow()
+    flow = ctx.flow(control)
     for name, expected in ctx.settings.tasks.items():
         found = flow.tasks.get(name)
         if found != expected:

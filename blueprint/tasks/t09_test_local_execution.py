@@ -47,7 +47,7 @@ def test_local_execution(ctx: Context, control: TaskControl) -> Evidence:
             where_to_look=f"{ctx.settings.server_url}/runs",
             hint="Run `python run_blueprint.py --resume-from 9`.",
         )
-    details = {"flow_run_id": there[-1].id, "effect": dict(ctx.effect(there[-1]))}
+    details = {"flow_run_id": there[-1].id, "effect": dict(ctx.effect(there[-1], control))}
     return Evidence(
         f"ended 0 as run {there[-1].name}: {effect_summary(details)}",
         details,
@@ -69,7 +69,7 @@ def _cut_short(names: list[str]) -> str:
 
 def _run_script(ctx: Context, control: TaskControl) -> None:
     from blueprint.platform import environment as prefect_env
-    from blueprint.prefect_adapter.flow_loading import folder_of
+    from blueprint.prefect_adapter.flow_definition import folder_of
     from blueprint.prefect_runtime.local_run import STATE_MARK
     from blueprint.processes.ownership import OwnershipTag
     from blueprint.tasks.common import orphans
@@ -78,7 +78,7 @@ def _run_script(ctx: Context, control: TaskControl) -> None:
     env = prefect_env.for_child(settings, ctx.workspace)
     env |= OwnershipTag(ctx.services.workspace, _local_run(ctx)).environment("")
     tags = [part for tag in (*ctx.tags(9), orphans.local_tag(ctx)) for part in ("--tag", tag)]
-    flow = ctx.flow()
+    flow = ctx.flow(control)
     if settings.entrypoint.startswith("blueprint/pipeline/data_pipeline.py:"):
         argv: list[str | Path] = [sys.executable, str(flow.file), *tags]
     else:

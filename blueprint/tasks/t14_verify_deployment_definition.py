@@ -25,13 +25,11 @@ if TYPE_CHECKING:
 def verify_definition(ctx: Context, control: TaskControl) -> Evidence:
     """The Python definition: entrypoint resolves, schedule fires, default parameters fit, the name is free."""
     from blueprint.config import schedule
-    from blueprint.prefect_adapter.desired_state import desired_deployment
-    from blueprint.prefect_adapter.flow_parameters import parameter_problems
     from blueprint.tasks.common.deploying import own_deployment, see_that_no_other_has_its_name
 
     settings = ctx.settings
-    target = desired_deployment(settings, ctx.workspace.root)
-    problems = parameter_problems(settings, ctx.workspace.root, settings.parameters)
+    target = ctx.desired_deployment(control)
+    problems = ctx.flows.parameter_problems(settings, settings.parameters, control)
     if problems:
         raise TaskFailed(
             f"The default parameters do not fit the flow: {'; '.join(problems)}.",

@@ -13,12 +13,11 @@ if TYPE_CHECKING:
 
 def serve_flows(ctx: Context, control: TaskControl) -> Evidence:
     """Task 15 in `serve` mode, once: one process serves all deployments, and has registered what is wanted."""
-    from blueprint.prefect_adapter.desired_state import desired_deployment
     from blueprint.tasks.common.deploying import own_deployment, serve
 
     if not ctx.settings.serves:
         return Evidence("")
-    targets = [desired_deployment(one.settings, ctx.workspace.root) for one in ctx.each()]
+    targets = [one.desired_deployment(control) for one in ctx.each()]
     before = [(target, own_deployment(ctx, target)) for target in targets]
     reason = serve(ctx, control, before)
     return Evidence("", changed=bool(reason), reason=reason)
@@ -36,11 +35,10 @@ def serve_flows(ctx: Context, control: TaskControl) -> Evidence:
 )
 def deploy_flow(ctx: Context, control: TaskControl) -> Evidence:
     """Deployed with flow.deploy or served with flow.serve; deploying again keeps the same id."""
-    from blueprint.prefect_adapter.desired_state import desired_deployment
     from blueprint.tasks.common.deploying import deploy, wait_as_wanted
 
-    target = desired_deployment(ctx.settings, ctx.workspace.root)
-    reason = "" if ctx.settings.serves else deploy(ctx, target)
+    target = ctx.desired_deployment(control)
+    reason = "" if ctx.settings.serves else deploy(ctx, target, control)
     found = wait_as_wanted(ctx, target, control)
     how = "served" if ctx.settings.serves else "deployed"
     return Evidence(

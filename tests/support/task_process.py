@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from blueprint.config.settings import Settings
+    from blueprint.prefect_adapter.flow_host import FlowHost
     from blueprint.processes.manager import ServiceManager
     from blueprint.tasks.functions import Context
 
@@ -72,6 +73,15 @@ def _services(root: Path) -> ServiceManager:
     return ServiceManager(workspace.services, workspace.identity())
 
 
+@functools.cache
+def _flows(root: Path) -> FlowHost:
+    """One for all calls, as for all tasks of an execution; its processes end with this one."""
+    from blueprint.core.workspace import Workspace
+    from blueprint.prefect_adapter.flow_host import FlowHost
+
+    return FlowHost(Workspace(root))
+
+
 def _context(root: Path, settings: Settings, origin: str) -> Context:
     from blueprint.core.workspace import Workspace
     from blueprint.tasks.functions import Context
@@ -83,7 +93,14 @@ def _context(root: Path, settings: Settings, origin: str) -> Context:
         path.write_text(text, encoding="utf-8")
         return str(path.relative_to(root))
 
-    return Context(settings=settings, workspace=workspace, services=_services(root), origin=origin, document=document)
+    return Context(
+        settings=settings,
+        workspace=workspace,
+        services=_services(root),
+        flows=_flows(root),
+        origin=origin,
+        document=document,
+    )
 
 
 if __name__ == "__main__":

@@ -17,14 +17,14 @@ from blueprint.config import sources as configuration
 from blueprint.config import toml_file
 from blueprint.config.keys import OF_DEPLOYMENT
 from blueprint.config.scaffold import pyproject, schema, table
-from blueprint.core.errors import ExitCode, UsageError
-from blueprint.core.task import TaskFailed
+from blueprint.core.errors import ExitCode, FlowError, UsageError
 from blueprint.core.workspace import Workspace
 from blueprint.execution.history import remembered
 
 if TYPE_CHECKING:
     from blueprint.config.settings import Settings
     from blueprint.prefect_adapter.flow_definition import FlowDefinition
+    from blueprint.prefect_adapter.flow_host import FlowHost
 
 _MOST_REFUSED = 2
 _NOT_IN_NAMES = str.maketrans(dict.fromkeys("/%&<>", "-"))
@@ -66,7 +66,7 @@ def run(options: Options, workspace: Workspace) -> int:
         return int(ExitCode.TASK_FAILED)
     try:
         settings, text, notes = _made(options, workspace, place, given)
-    except TaskFailed as error:
+    except FlowError as error:
         raise UsageError(error.what, error.hint) from error
     notes += _overridden(workspace, settings)
     pyproject.write(path, pyproject.with_table(old, text, path))
@@ -149,7 +149,7 @@ def _made(
 
     Raises:
         UsageError: No flow is named and the file has not exactly one, or a given setting is not accepted.
-        TaskFailed: The flow cannot be loaded.
+        FlowError: The flow cannot be loaded.
     """
     from blueprint.config.settings import Settings as Model
     from blueprint.platform import environment
@@ -157,41 +157,47 @@ def _made(
     anything = Model.model_validate({"entrypoint": "flow.py:flow"})
     environment.apply_to_self(anything, workspace)  # a flow that asks its server at import asks no other than ours
 
-    from blueprint.prefect_adapter.flow_definition import flow_definition
-    from blueprint.prefect_adapter.flow_parameters import parameter_problems
+    from blueprint.prefect_adapter.flow_host import FlowHost
 
-    name = place.name or _only_flow(place)
+    flows = FlowHost(workspace)
+    try:
+        return _table_of(flows, options, place, given)
+    finally:
+        flows.close()
+
+
+def _table_of(
+    flows: FlowHost, options: Options, place: _Place, given: Mapping[str, Any]
+) -> tuple[Settings, str, list[str]]:
+    from blueprint.config.settings import Settings as Model
+
+    name = place.name or _only_flow(flows, place)
     first = {"entrypoint": place.entrypoint(name), "source": place.source}
     try:
-        flow = flow_definition(Model.model_validate(first), workspace.root)
-    except TaskFailed as error:
+        flow = flows.describe(Model.model_validate(first))
+    except FlowError as error:
         if place.file and "is not a flow" in error.what:
-            raise UsageError(f"{name} in {place.file} is not a flow.", _name_one(_flows(place))) from error
+            names = flows.flows_in(place.file, place.folder)
+            raise UsageError(f"{name} in {place.file} is not a flow.", _name_one(names)) from error
         raise
     values = {**first, "deployment": flow.name.translate(_NOT_IN_NAMES).strip(), **given}
     known = schema.parameters(flow.schema)
-    refused = [] if "acceptance" in given else _refused(flow)
+    refused = [] if "acceptance" in given else _refused(flows, Model.model_validate(first), flow)
     text = table.text(options.target, values, known, refused)
     settings = _as_read(text)
     notes = [f"Flow {flow.name!r}, deployment {settings.deployment!r}."]
     notes += [f"Task 28 will see {json.dumps(dict(one.parameters))} refused: {one.reason}." for one in refused]
-    problems = parameter_problems(settings, workspace.root, settings.parameters)
+    problems = flows.parameter_problems(settings, settings.parameters)
     notes += [f"Before you run it, correct [tool.blueprint.parameters]: {problem}." for problem in problems]
     return settings, text, notes
 
 
-def _only_flow(place: _Place) -> str:
-    flows = _flows(place)
-    if len(flows) == 1:
-        return flows[0]
-    has = "no flow" if not flows else f"{len(flows)} flows"
-    raise UsageError(f"{place.file} has {has}.", _name_one(flows))
-
-
-def _flows(place: _Place) -> list[str]:
-    from blueprint.prefect_adapter.flow_loading import flows_in
-
-    return flows_in(place.file, place.folder) if place.file else []
+def _only_flow(flows: FlowHost, place: _Place) -> str:
+    names = flows.flows_in(place.file, place.folder) if place.file else []
+    if len(names) == 1:
+        return names[0]
+    has = "no flow" if not names else f"{len(names)} flows"
+    raise UsageError(f"{place.file} has {has}.", _name_one(names))
 
 
 def _name_one(flows: Sequence[str]) -> str:
@@ -200,12 +206,11 @@ def _name_one(flows: Sequence[str]) -> str:
     return f"Name one of its flows, as path/to/file.py:NAME: {', '.join(flows)}."
 
 
-def _refused(flow: FlowDefinition) -> list[schema.Refusal]:
+def _refused(flows: FlowHost, settings: Settings, flow: FlowDefinition) -> list[schema.Refusal]:
     """Cases that the server will refuse by the flow's schema, each by another bound; checked as the server checks."""
-    from blueprint.prefect_adapter.flow_parameters import server_refuses
-
-    found = [one for one in schema.refusals(flow.schema) if server_refuses(flow.schema, one.parameters)]
-    return found[:_MOST_REFUSED]
+    candidates = list(schema.refusals(flow.schema))
+    refused = flows.refused_parameters(settings, [case.parameters for case in candidates])
+    return [case for case, is_refused in zip(candidates, refused, strict=True) if is_refused][:_MOST_REFUSED]
 
 
 def _as_read(text: str) -> Settings:

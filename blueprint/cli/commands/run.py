@@ -124,6 +124,12 @@ def _run_platform_tasks(session: Session, settings: Settings) -> None:
 
     environment.apply_to_self(settings, session.workspace)
 
+    from blueprint.prefect_adapter.flow_host import FlowHost
+
+    flows = FlowHost(session.workspace)
+    for deployment in settings.each():
+        flows.start(deployment)  # it imports Prefect beside this process and the server
+
     from blueprint.processes.manager import ServiceManager
     from blueprint.tasks.functions import FUNCTIONS, Context, extra_seconds
 
@@ -135,13 +141,17 @@ def _run_platform_tasks(session: Session, settings: Settings) -> None:
         settings=settings,
         workspace=workspace,
         services=ServiceManager(workspace.services, workspace.identity(), started),
+        flows=flows,
         origin=session.origin,
         document=functools.partial(_write_document, session),
         with_worker=session.plan.mode_of(13) is not Mode.NOT_NEEDED,
     )
     session.execution.jobs = settings.jobs
     session.execution.extra_seconds = extra_seconds(settings)
-    session.execution.run({number: functools.partial(function, context) for number, function in FUNCTIONS.items()})
+    try:
+        session.execution.run({number: functools.partial(function, context) for number, function in FUNCTIONS.items()})
+    finally:
+        flows.close()
 
 
 def _write_document(session: Session, text: str, key: str) -> str:

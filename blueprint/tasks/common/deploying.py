@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from blueprint.core.http import NotReady
 from blueprint.core.task import TaskControl, TaskFailed
 from blueprint.core.waiting import wait_until
 from blueprint.platform import specs
-from blueprint.prefect_adapter import deploy as deploying
 from blueprint.prefect_adapter import deployments
-from blueprint.prefect_adapter.desired_state import MADE_BY, DesiredDeployment, desired_deployment
+from blueprint.prefect_adapter.desired_state import MADE_BY, DesiredDeployment
 from blueprint.prefect_adapter.models import Deployment
 from blueprint.tasks.common import orphans
 from blueprint.tasks.common.proofs import RESTORE_DEPLOYMENT
@@ -33,7 +34,7 @@ def own_deployment(ctx: Context, target: DesiredDeployment) -> Deployment | None
 
 def see_that_no_other_has_its_name(ctx: Context, target: DesiredDeployment) -> None:
     """Two flows in different files may call themselves the same: then the second deployment would replace the first."""
-    names = [desired_deployment(one, ctx.workspace.root) for one in ctx.every]
+    names = [dataclasses.replace(ctx, settings=settings).desired_deployment() for settings in ctx.every]
     same = [one.entrypoint for one in names if (one.flow_name, one.name) == (target.flow_name, target.name)]
     if len(same) > 1:
         raise TaskFailed(
@@ -43,14 +44,14 @@ def see_that_no_other_has_its_name(ctx: Context, target: DesiredDeployment) -> N
         )
 
 
-def deploy(ctx: Context, target: DesiredDeployment) -> str:
+def deploy(ctx: Context, target: DesiredDeployment, control: TaskControl) -> str:
     """Deploy with `flow.deploy` what is not as wanted; gives what was not."""
     before = own_deployment(ctx, target)
     differences = _differences(target, before)
     # A new one twice: the second time must keep the first's id. The schedule comes with the second: to deploy again is
     # to replace it, and a server that makes the coming runs just then makes those of the old one too, which stay.
     for scheduled in (False, True) if before is None else (True,) if differences else ():
-        deploying.deploy(ctx.settings, ctx.workspace.root, scheduled=scheduled)
+        ctx.flows.deploy(ctx.settings, control, scheduled=scheduled)
         made = ctx.require_deployment()
         if before is not None and made.id != before.id:
             raise TaskFailed(f"Deploying again changed the deployment's id from {before.id} to {made.id}.")

@@ -7,13 +7,12 @@ import json
 from typing import Any
 
 from blueprint.core import http
-from blueprint.core.errors import EnvironmentRefused, TimedOut
+from blueprint.core.errors import ApiError, EnvironmentRefused, TimedOut
 from blueprint.core.http import NotReady
 from blueprint.core.task import TaskControl, TaskFailed
 from blueprint.core.waiting import wait_until
 from blueprint.platform import specs
 from blueprint.prefect_adapter import pools
-from blueprint.prefect_adapter.desired_state import desired_deployment
 from blueprint.prefect_adapter.models import Deployment, Pool, Worker
 from blueprint.processes import listening
 from blueprint.processes.ownership import OwnershipTag
@@ -128,12 +127,12 @@ def await_worker(ctx: Context, control: TaskControl, seconds: float | None = Non
     Raises:
         TaskFailed: It is not so after so many seconds (by default the task's), or the worker is not running.
     """
-    last: list[TaskFailed] = []
+    last: list[TaskFailed | ApiError] = []
 
     def online() -> dict[str, Any]:
         try:
             return prove_worker(ctx)
-        except TaskFailed as error:
+        except (TaskFailed, ApiError) as error:
             last[:] = [error]
             if ctx.services.state(specs.WORKER) != "running":
                 raise
@@ -187,7 +186,7 @@ def prove_deployment(ctx: Context) -> Deployment:
         TaskFailed: It is not there, or other than defined.
     """
     found = ctx.require_deployment()
-    differences = desired_deployment(ctx.settings, ctx.workspace.root).differences(found)
+    differences = ctx.desired_deployment().differences(found)
     if differences:
         raise TaskFailed(
             f"The registered deployment is not as defined: {'; '.join(differences)}.",

@@ -10,7 +10,6 @@ from blueprint.config import schedule
 from blueprint.core.http import NotReady
 from blueprint.core.task import TaskFailed, TaskSkipped
 from blueprint.prefect_adapter import deployments, flow_runs
-from blueprint.prefect_adapter.desired_state import desired_deployment
 from blueprint.prefect_adapter.models import Deployment, Run
 from blueprint.prefect_adapter.schedules import same_schedule
 from blueprint.tasks.common.proofs import RESTORE_DEPLOYMENT
@@ -21,7 +20,7 @@ def require_active(ctx: Context) -> tuple[Deployment, dict[str, Any]]:
     if not ctx.settings.has_schedule:
         raise TaskSkipped("no schedule is configured")
     found = ctx.require_deployment()
-    definition = dict(desired_deployment(ctx.settings, ctx.workspace.root).schedule or {})
+    definition = dict(ctx.desired_deployment().schedule or {})
     active = [dict(one.definition) for one in found.schedules if one.active]
     matching = [one for one in active if same_schedule(definition, one)]
     if found.paused or len(active) != 1 or not matching:

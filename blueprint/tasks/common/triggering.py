@@ -112,13 +112,13 @@ def require_run(run_id: str) -> Run:
     return found
 
 
-def prove_completed(ctx: Context, run: Run, control: TaskControl | None = None) -> dict[str, Any]:
+def prove_completed(ctx: Context, run: Run, control: TaskControl) -> dict[str, Any]:
     """Read a run back: Completed through the right states, with task runs, and its effect there.
 
     Args:
         ctx: Of the task.
         run: A run that has ended.
-        control: To wait for the task runs with, which reach the server as events, some after the flow run's own end.
+        control: Bounds the wait for the task runs, which reach the server as events, some after the flow run's end.
 
     Returns:
         The facts: id, name, states with times, task runs, and what the configured check found.
@@ -135,7 +135,7 @@ def prove_completed(ctx: Context, run: Run, control: TaskControl | None = None) 
             details={"flow_run_id": run.id, "parameters": dict(run.parameters)},
         )
     states = flow_runs.transitions(run.id)
-    task_runs = settled_task_runs(ctx, run, control) if control else flow_runs.task_runs(run.id)
+    task_runs = settled_task_runs(ctx, run, control)
     expected = len(ctx.settings.tasks)
     # A flow that we know nothing of may live with a failed task and say so: it is the flow run that must be Completed.
     unfinished = [one.name for one in task_runs if one.type != "COMPLETED" and (expected or not one.is_final)]
@@ -151,7 +151,7 @@ def prove_completed(ctx: Context, run: Run, control: TaskControl | None = None) 
         "parameters": dict(run.parameters),
         "states": [{"state": state.name, "at": state.at.isoformat()} for state in states],
         "task_runs": _by_name(task_runs),
-        "effect": dict(ctx.effect(run)),
+        "effect": dict(ctx.effect(run, control)),
     }
 
 

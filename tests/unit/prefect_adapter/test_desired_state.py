@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from blueprint.config.settings import Settings
-from blueprint.prefect_adapter.desired_state import MADE_BY, DesiredDeployment, desired_deployment
+from blueprint.prefect_adapter.desired_state import MADE_BY, DesiredDeployment
 from blueprint.prefect_adapter.models import Deployment, Schedule
-from tests.support.flow_file import FLOW, configured
+from tests.support.flow_file import FLOW, configured, desired
 
 
 def test_another_content_of_the_flows_file_is_another_version(tmp_path: Path) -> None:
     settings = configured(tmp_path)
-    before = desired_deployment(settings, tmp_path)
-    assert desired_deployment(settings, tmp_path) == before
+    before = desired(settings, tmp_path)
+    assert desired(settings, tmp_path) == before
     (tmp_path / settings.entrypoint.partition(":")[0]).write_text(FLOW + "\n# changed\n")
-    assert desired_deployment(settings, tmp_path).version != before.version
+    assert desired(settings, tmp_path).version != before.version
 
 
 def as_deployed(target: DesiredDeployment, **other: object) -> Deployment:
@@ -67,7 +67,7 @@ def test_a_deployment_that_was_changed_behind_our_back_is_told_apart(
     tmp_path: Path, other: dict[str, object], says: str
 ) -> None:
     settings = configured(tmp_path, parameters={"size": 5}, cron="0 9 * * *", tags=["mine"])
-    target = desired_deployment(settings, tmp_path)
+    target = desired(settings, tmp_path)
     assert target.differences(as_deployed(target)) == []
     found = target.differences(as_deployed(target, **other))
     assert len(found) == 1
@@ -81,6 +81,6 @@ def test_a_served_flow_is_known_by_its_file_wherever_it_is_run_from(tmp_path: Pa
     (tmp_path / "work" / "pkg" / "flows.py").write_text(FLOW)
     for entrypoint in ("pkg/flows.py:mine", "pkg.flows.mine"):
         settings = Settings.model_validate({"entrypoint": entrypoint, "source": "work", "deploy_with": "serve"})
-        assert desired_deployment(settings, tmp_path).entrypoint == "work/pkg/flows.py:mine"
+        assert desired(settings, tmp_path).entrypoint == "work/pkg/flows.py:mine"
         deployed = Settings.model_validate({"entrypoint": entrypoint, "source": "work"})
-        assert desired_deployment(deployed, tmp_path).entrypoint == entrypoint
+        assert desired(deployed, tmp_path).entrypoint == entrypoint

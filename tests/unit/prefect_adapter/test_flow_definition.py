@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from blueprint.prefect_adapter.flow_definition import flow_definition
-from tests.support.flow_file import configured
+from blueprint.prefect_adapter.flow_definition import FlowDefinition
+from tests.support.flow_file import configured, described
 
 
 def test_a_flow_is_told_by_its_own_code(tmp_path: Path) -> None:
-    found = flow_definition(configured(tmp_path), tmp_path)
+    found = described(configured(tmp_path), tmp_path)
     assert found.name == "Mine"
     assert (found.policy.retries, found.policy.retry_delay_seconds) == (1, 4)
     assert set(found.tasks) == {"copy"}
     assert (found.tasks["copy"].retries, found.tasks["copy"].retry_delay_seconds) == (2, 3)
     assert found.tasks["copy"].tags == {"a"}
     assert set(found.schema["properties"]) == {"size", "name"}
+
+
+def test_a_definition_survives_the_way_between_two_processes(tmp_path: Path) -> None:
+    found = described(configured(tmp_path), tmp_path)
+    assert FlowDefinition.from_json(json.loads(json.dumps(found.to_json()))) == found

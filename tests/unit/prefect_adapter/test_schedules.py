@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from blueprint.prefect_adapter.desired_state import desired_deployment
 from blueprint.prefect_adapter.schedules import prefect_schedule
-from tests.support.flow_file import configured
+from tests.support.flow_file import configured, desired
 
 
 @pytest.mark.parametrize(
@@ -25,7 +24,7 @@ def test_the_schedule_that_is_configured_is_the_one_that_is_wanted(
     tmp_path: Path, given: dict[str, Any], schedule: dict[str, Any] | None
 ) -> None:
     settings = configured(tmp_path, timezone="Europe/Berlin", **given)
-    assert desired_deployment(settings, tmp_path).schedule == schedule
+    assert desired(settings, tmp_path).schedule == schedule
     made = prefect_schedule(settings)
     assert (made is None) == (schedule is None)
     if made:

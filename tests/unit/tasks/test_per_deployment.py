@@ -17,6 +17,7 @@ from blueprint.core.task import Evidence, Status, TaskControl, TaskFailed, TaskS
 from blueprint.core.workspace import Workspace
 from blueprint.execution import outcome as verdict
 from blueprint.execution.outcome import TaskOutcome
+from blueprint.prefect_adapter.flow_host import FlowHost
 from blueprint.processes.manager import ServiceManager
 from blueprint.tasks.functions import FUNCTIONS, OF_EACH, Context, extra_seconds
 from blueprint.tasks.per_deployment import Function, in_turn, side_by_side
@@ -28,7 +29,14 @@ OverEach = Callable[..., Function]
 def context(root: Path, *names: str, **values: Any) -> Context:
     tables = [{"deployment": name} for name in names]
     settings = Settings.model_validate({"entrypoint": "a.py:b", "deployments": tables, **values})
-    return Context(settings, Workspace(root), ServiceManager(root, "id"), "origin", lambda text, key: f"{key}: {text}")
+    return Context(
+        settings,
+        Workspace(root),
+        ServiceManager(root, "id"),
+        FlowHost(Workspace(root)),
+        "origin",
+        lambda text, key: f"{key}: {text}",
+    )
 
 
 def outcome(function: Function, ctx: Context, control: TaskControl | None = None) -> TaskOutcome:

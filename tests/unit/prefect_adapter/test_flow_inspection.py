@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from blueprint.prefect_adapter.flow_parameters import parameter_problems
+from blueprint.prefect_adapter.flow_inspection import parameter_problems
+from blueprint.prefect_adapter.flow_loading import load
 from tests.support.flow_file import configured
 
 
@@ -24,6 +25,6 @@ from tests.support.flow_file import configured
 def test_parameters_that_do_not_fit_are_told_before_the_server_is_asked(
     tmp_path: Path, parameters: dict[str, object], says: str
 ) -> None:
-    problems = parameter_problems(configured(tmp_path), tmp_path, parameters)
+    problems = parameter_problems(load(configured(tmp_path).entrypoint, tmp_path), parameters)
     assert says in "; ".join(problems)
     assert bool(problems) == bool(says)
