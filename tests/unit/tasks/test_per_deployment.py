@@ -17,6 +17,7 @@ from blueprint.core.task import Evidence, Status, TaskControl, TaskFailed, TaskS
 from blueprint.core.workspace import Workspace
 from blueprint.execution import outcome as verdict
 from blueprint.execution.outcome import TaskOutcome
+from blueprint.platform.base import ApiEndpoint, Platform
 from blueprint.prefect_adapter.flow_host import FlowHost
 from blueprint.processes.manager import ServiceManager
 from blueprint.tasks.functions import FUNCTIONS, OF_EACH, Context, extra_seconds
@@ -33,6 +34,7 @@ def context(root: Path, *names: str, **values: Any) -> Context:
         settings,
         Workspace(root),
         ServiceManager(root, "id"),
+        Platform(ApiEndpoint(settings.api_url, settings.public_api_url), (), ()),
         FlowHost(Workspace(root)),
         "origin",
         lambda text, key: f"{key}: {text}",
