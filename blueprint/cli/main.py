@@ -59,7 +59,7 @@ def _carry_out(argv: Sequence[str]) -> int:
         command = importlib.import_module(f"blueprint.cli.commands.{options.command}")
         return int(command.run(options, Workspace(root)))
     except BlueprintError as error:
-        _say(f"Error: {error}")
+        _say(f"Error: {_redacted(str(error), argv)}")
         return int(error.exit_code)
     except KeyboardInterrupt:
         _say("Interrupted.")
@@ -71,7 +71,8 @@ def _carry_out(argv: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001  the boundary: whatever comes here is a bug
         if isinstance(error, OSError) and error.errno in _NO_ROOM:  # what a command writes itself, it refuses itself
             return _unheard(error, int(ExitCode.ENVIRONMENT))
-        _say(f"This is a bug in Blueprint: {type(error).__name__}: {error}. {_keep(root, argv)}")
+        told = _redacted(f"{type(error).__name__}: {error}", argv)
+        _say(f"This is a bug in Blueprint: {told}. {_keep(root, argv)}")
         return int(ExitCode.BUG)
 
 
@@ -111,14 +112,26 @@ def _say(text: str) -> None:
             print(text.encode("ascii", "replace").decode(), file=sys.stderr, flush=True)
 
 
+def _redacted(text: str, argv: Sequence[str]) -> str:
+    """Return a text without the secrets that this process knows of, those of its command line included."""
+    from blueprint.config import redaction, sources
+
+    with contextlib.suppress(BlueprintError):  # the very words that are refused; they are not repeated in errors
+        given = [word for word in argv if "=" in word and not word.startswith("-")]
+        redaction.REDACTOR.learn(redaction.unjudged(sources.from_arguments(given)))
+    return str(redaction.REDACTOR(text))
+
+
 def _keep(root: Path, argv: Sequence[str]) -> str:
     import traceback
 
+    from blueprint.config.redaction import redact_command
+
     path = root / "logs" / "bug.log"
-    text = f"Blueprint {__version__}\nPython {sys.version}\n{sys.platform}\narguments: {list(argv)}\n\n"
+    text = f"Blueprint {__version__}\nPython {sys.version}\n{sys.platform}\narguments: {redact_command(argv)}\n\n"
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write((text + traceback.format_exc()).encode("utf-8", "backslashreplace"))
+            file.write((text + _redacted(traceback.format_exc(), argv)).encode("utf-8", "backslashreplace"))
     except OSError:
         return "Please report it."
     return f"Please report it with the file {path}."

@@ -9,19 +9,20 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from blueprint import __version__
+from blueprint.cli import remembered
 from blueprint.cli.options import Options
 from blueprint.cli.planning import plan_for
+from blueprint.config.redaction import REDACTOR, redact_command, redact_setting
 from blueprint.core.errors import BlueprintError, ExitCode
 from blueprint.core.workspace import Workspace, new_execution_id
-from blueprint.execution import history, journal
-from blueprint.execution.executor import Execution
-from blueprint.execution.history import ExecutionRecord, remembered
+from blueprint.execution import archive, history
+from blueprint.execution.events import Event, ExecutionFinished, ExecutionStarted
+from blueprint.execution.executor import Executor
+from blueprint.execution.history import ExecutionRecord, History
 from blueprint.execution.interruption import Interruption
 from blueprint.execution.journal import Journal
 from blueprint.execution.lock import ExecutionLock
@@ -33,14 +34,15 @@ from blueprint.tasks.registry import specs
 
 @dataclass(frozen=True)
 class Session:
-    """What an execution holds open.
+    """The things that an execution holds open.
 
     Attributes:
         id: The execution's id.
         origin: The id of the execution that it goes on from, or its own.
         log: Its log file.
         began: When it began, in monotonic seconds, which are the same before and after the change of Python.
-        remembered: `key=value` for each setting that was given on its command line or the one before it.
+        settings: `key=value` for each setting that was given on its command line or one before it.
+        history: This execution's events, and maybe those of earlier ones.
     """
 
     workspace: Workspace
@@ -49,15 +51,16 @@ class Session:
     plan: Plan
     log: Path
     began: float
-    remembered: tuple[str, ...]
+    settings: tuple[str, ...]
     lock: ExecutionLock
     journal: Journal
+    history: History
     lines: Lines
-    execution: Execution
+    executor: Executor
     interruption: Interruption
 
     def handover(self) -> dict[str, str]:
-        """What the next stage needs in order to take this session over."""
+        """Return what the next stage needs in order to take this session over."""
         return {"execution": self.id, "lock": str(self.lock.fd), "began": str(self.began)}
 
     def close(self) -> None:
@@ -65,45 +68,39 @@ class Session:
         self.lines.close()
         self.journal.close()
 
-    def refuse_settings(self) -> None:
-        """What the command line gave is not accepted: later commands go on with what was accepted last."""
-        earlier = history.executions(journal.read(self.workspace.journal))
-        kept = next((one.settings for one in reversed(earlier) if one.accepted_settings), ())
-        self.journal.append("settings refused", settings=list(kept))
-
     def finish(self, url: str, error: Exception | None) -> int:
-        """Write the end to the journal and the log.
+        """Write the end to the journal, the log and the record.
 
         Args:
             url: The platform's address, if it is known.
-            error: What ended the execution before its time; what is no `BlueprintError` is a bug of ours.
+            error: The error that ended the execution before its time; one that is no `BlueprintError` is a bug.
 
         Returns:
             The exit code.
         """
-        execution = self.execution
         bug = error is not None and not isinstance(error, BlueprintError)
-        interrupted = execution.interrupted and not bug
-        ending = summary.Ending(self.plan, execution.statuses, time.monotonic() - self.began, interrupted)
-        code = int(error.exit_code if isinstance(error, BlueprintError) else execution.exit_code)
+        interrupted = self.executor.interrupted and not bug
+        ending = summary.Ending(self.plan, self.executor.statuses, time.monotonic() - self.began, interrupted)
+        code = int(error.exit_code if isinstance(error, BlueprintError) else self.executor.exit_code)
         if bug or interrupted:
             code = int(ExitCode.BUG) if bug else self.interruption.exit_code
         self.lines.flush()
-        status = "interrupted" if interrupted else "passed" if ending.passed and not error else "failed"
         used = resource.getrusage(resource.RUSAGE_SELF)  # of this process; an exec does not begin it anew
-        fields: dict[str, Any] = {
-            "counts": ending.counts,
-            "seconds": round(ending.seconds, 3),
-            "cpu_seconds": round(used.ru_utime + used.ru_stime, 2),
-            "peak_memory_mb": round(used.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)),
-        }
-        if error:
-            fields["error"] = f"{type(error).__name__}: {error}" if bug else str(error)
+        finished = ExecutionFinished(
+            status="interrupted" if interrupted else "passed" if ending.passed and not error else "failed",
+            exit_code=code,
+            counts=ending.counts,
+            seconds=round(ending.seconds, 3),
+            cpu_seconds=round(used.ru_utime + used.ru_stime, 2),
+            peak_memory_mb=round(used.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)),
+            error=f"{type(error).__name__}: {error}" if bug else str(error or ""),
+        )
         try:
-            self.journal.append("execution finished", status=status, exit_code=code, **fields)
-            finished = history.last_execution(self.workspace.journal)
-            if finished is not None and finished.id == self.id:
-                record.write(finished, self.log, {spec.number: spec.title for spec in specs()})
+            self.history.add(self.journal.append(finished))
+            own = self.history.last
+            if own is not None and own.id == self.id:
+                titles = {spec.number: spec.title for spec in specs()}
+                record.write(own, titles, [redact_setting(setting) for setting in self.settings])
         except BlueprintError as raised:  # a full disk, most likely: the journal reads as interrupted, which is true
             error, code = error or raised, int(raised.exit_code)
         if error and not bug:  # the error boundary tells of a bug, and where it is kept whole
@@ -121,33 +118,35 @@ def begin(options: Options, workspace: Workspace, interruption: Interruption) ->
         UsageError: There is nothing to resume.
     """
     workspace.prepare()
-    command = " ".join(("run_blueprint.py", *options.argv))
+    command = redact_command(("run_blueprint.py", *options.argv))
     lock = ExecutionLock.acquire(workspace, command)
-    plan = plan_for(options, workspace)
+    past = history.load(workspace.journal)
+    plan = plan_for(options, past)
     if not plan.to_run:
         lock.release()
         return None
-    before = _by_key(remembered(workspace))
-    settings = before | _by_key(options.settings)
-    execution_id = new_execution_id()
-    written = Journal.open(workspace.journal, execution_id)
-    begun = written.append(
-        "execution started",
-        origin=plan.origin or execution_id,
+    before = remembered.by_key(remembered.remembered(workspace))
+    settings = remembered.propose(workspace, options.settings)
+    archive.rotate(workspace.journal, workspace.archive)
+    execution = new_execution_id()
+    journal = Journal.open(workspace.journal, execution, redact=REDACTOR)
+    started = ExecutionStarted(
+        origin=plan.origin or execution,
         command=command,
         pid=os.getpid(),
         boot_id=_boot_id(),
         version=__version__,
         log=str(workspace.new_log()),
         plan=plan.as_record(),
-        settings=list(settings.values()),
     )
-    started = history.executions([begun])[0]
-    session = _session(workspace, started, plan, time.monotonic(), lock, written, interruption)
-    session.lines.line(f"Blueprint {__version__}, execution {execution_id}: {command}")
-    taken_over = [setting for key, setting in before.items() if settings[key] == setting]
-    if taken_over:
-        session.lines.line(f"As set on the command line before: {', '.join(taken_over)}")
+    past = History()
+    past.add(journal.append(started))
+    own = ExecutionRecord(execution, started)
+    session = _session(workspace, own, plan, time.monotonic(), settings, lock, journal, past, interruption)
+    session.lines.line(f"Blueprint {__version__}, execution {execution}: {command}")
+    kept = [redact_setting(setting) for setting in before.values() if setting in settings]
+    if kept:
+        session.lines.line(f"As set on the command line before: {', '.join(kept)}")
     checks = [str(task.spec.number) for task in plan.tasks if task.mode is Mode.CHECK]
     if checks:
         session.lines.line(f"Checked first, and restored where it no longer holds: tasks {', '.join(checks)}")
@@ -157,52 +156,52 @@ def begin(options: Options, workspace: Workspace, interruption: Interruption) ->
 def take_over(handed: dict[str, str], workspace: Workspace, interruption: Interruption) -> Session:
     """Go on with the execution that the system's Python began in this same process."""
     lock = ExecutionLock.adopt(workspace, int(handed["lock"]))
-    started = history.last_execution(workspace.journal)
-    if started is None or started.id != handed["execution"]:  # the lock is ours, so nobody else can have begun one
+    past = history.load(workspace.journal)
+    own = past.last
+    if own is None or own.id != handed["execution"]:  # the lock is ours, so nobody else can have begun one
         raise RuntimeError(f"the journal does not end with execution {handed['execution']}")
-    plan = Plan(
-        tuple(PlannedTask(spec, Mode(started.plan[spec.number]), "as planned") for spec in specs()), started.origin
-    )
-    written = Journal.open(workspace.journal, started.id)
-    return _session(workspace, started, plan, float(handed["began"]), lock, written, interruption)
+    tasks = (PlannedTask(spec, Mode(own.plan[spec.number]), "as planned") for spec in specs())
+    plan = Plan(tuple(tasks), own.origin)
+    journal = Journal.open(workspace.journal, own.id, redact=REDACTOR)
+    settings = remembered.remembered(workspace)
+    return _session(workspace, own, plan, float(handed["began"]), settings, lock, journal, past, interruption)
 
 
 def _session(
     workspace: Workspace,
-    started: ExecutionRecord,
+    own: ExecutionRecord,
     plan: Plan,
     began: float,
+    settings: tuple[str, ...],
     lock: ExecutionLock,
-    written: Journal,
+    journal: Journal,
+    past: History,
     interruption: Interruption,
 ) -> Session:
-    done = {number: task.status for number, task in started.tasks.items()}
-    log = Path(started.log)
-    lines = Lines(plan, log, sys.stdout, shown=max(done, default=0))
+    log = Path(own.started.log)
+    lines = Lines(plan, log, sys.stdout, shown=max(own.tasks, default=0), redact=REDACTOR)
 
-    def keep(kind: str, **fields: Any) -> None:
+    def keep(event: Event) -> None:
         lock.require()
-        lines.record(written.append(kind, **fields))
+        entry = journal.append(event)
+        past.add(entry)
+        lines.observe(entry)
 
-    execution = Execution(plan, keep, tell=lines.waiting, stop=interruption.stop, done=done)
     return Session(
         workspace=workspace,
-        id=started.id,
-        origin=started.origin,
+        id=own.id,
+        origin=own.origin,
         plan=plan,
         log=log,
         began=began,
-        remembered=started.settings,
+        settings=settings,
         lock=lock,
-        journal=written,
+        journal=journal,
+        history=past,
         lines=lines,
-        execution=execution,
+        executor=Executor(plan, keep, tell=lines.waiting, stop=interruption.stop, done=own.unit_statuses),
         interruption=interruption,
     )
-
-
-def _by_key(settings: Iterable[str]) -> dict[str, str]:
-    return {setting.partition("=")[0].strip().replace("-", "_"): setting for setting in settings}
 
 
 def _boot_id() -> str:

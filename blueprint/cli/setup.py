@@ -1,57 +1,77 @@
-"""Tasks 1 to 4 for commands that are no execution, such as `test` and `init`: a line for each, and no journal."""
+"""The environment for commands that are no execution, such as `test` and `init`: tasks 1 to 4, without a journal."""
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from blueprint.bootstrap.activation import inside, reexec
-from blueprint.core.task import TaskFailed, TaskStopped, within
+from blueprint import bootstrap
+from blueprint.config.redaction import REDACTOR, redact_command
+from blueprint.core.task import Stage
 from blueprint.core.workspace import Workspace
+from blueprint.execution.events import Event, TaskFinished, Unit
+from blueprint.execution.executor import Executor
 from blueprint.execution.lock import ExecutionLock
+from blueprint.execution.plan import Mode, Plan, PlannedTask
 from blueprint.tasks.registry import registry
 from blueprint.tasks.setup_context import SetupContext
 
 
-def set_up(
-    workspace: Workspace, argv: Sequence[str], *, lock: str = "requirements.lock", extra: Sequence[str] = ()
-) -> bool:
-    """Have the environment complete, and this process run in it; it may start anew in it and never return.
+def take_lock(workspace: Workspace, argv: Sequence[str], handed: Mapping[str, str]) -> ExecutionLock:
+    """Take the execution lock, or go on with the one that this process took before the change of Python.
 
     Args:
         workspace: Its state is prepared.
+        argv: The words after the program's name.
+        handed: What `bootstrap.handover` gave.
+
+    Raises:
+        EnvironmentRefused: Another execution is at work.
+    """
+    if "lock" in handed:
+        return ExecutionLock.adopt(workspace, int(handed["lock"]))
+    return ExecutionLock.acquire(workspace, redact_command(("run_blueprint.py", *argv)))
+
+
+def set_up(ctx: SetupContext, argv: Sequence[str], lock: ExecutionLock) -> bool:
+    """Have the environment complete, and this process run in it; it may start anew in it and never return.
+
+    Args:
+        ctx: What is to be installed.
         argv: The words after the program's name, to start anew with.
-        lock: The lock file to install, from the root.
-        extra: Further requirements.
+        lock: Goes over to the process that starts anew.
 
     Returns:
         Whether it is so; if not, what failed has been told.
 
     Raises:
-        BlueprintError: The environment refuses, or another execution is at work.
+        BlueprintError: The environment refuses.
     """
-    if not inside(workspace):
-        if not _prove(SetupContext(workspace), (1, 2)):
+    if not bootstrap.inside(ctx.workspace):
+        if not _prove(ctx, Stage.SYSTEM):
             return False
-        reexec(workspace, argv, {})
-    held = ExecutionLock.acquire(workspace, " ".join(("run_blueprint.py", *argv)))
-    try:
-        return _prove(SetupContext(workspace, lock, tuple(extra)), (3, 4))
-    finally:
-        held.release()
+        bootstrap.reexec(ctx.workspace, argv, {"lock": str(lock.fd)})
+    return _prove(ctx, Stage.BARE)
 
 
-def _prove(ctx: SetupContext, numbers: Sequence[int]) -> bool:
-    """Carry out tasks one after the other, with a line for each; False as soon as one fails."""
-    for number in numbers:
-        task = registry()[number]
-        spec = task.spec
-        try:
-            evidence = task.function(ctx, within(spec.timeout, number))
-        except (TaskFailed, TaskStopped) as error:
-            print(f"{spec.title}: failed: {error}", file=sys.stderr)
-            if isinstance(error, TaskFailed):
-                print(f"Look at {error.where_to_look}. {error.hint}".replace("Look at . ", ""), file=sys.stderr)
-            return False
-        print(f"{spec.title}: {evidence.summary}", flush=True)
-    return True
+def _prove(ctx: SetupContext, stage: Stage) -> bool:
+    """Carry out the tasks of a stage one after the other, with a line for each; False if one fails."""
+    tasks = [task for task in registry().values() if task.spec.stage is stage]
+    plan = Plan(tuple(PlannedTask(task.spec, Mode.RUN, "it is part of the environment") for task in tasks))
+    titles = {task.spec.number: task.spec.title for task in tasks}
+
+    def show(event: Event) -> None:
+        if not isinstance(event, TaskFinished):
+            return
+        outcome = event.outcome
+        passed = outcome.status.passed
+        text = f"{titles[event.task]}: {'' if passed else f'{outcome.status.value}: '}{outcome.summary}"
+        more = [f"Look at {outcome.where_to_look}." if outcome.where_to_look else "", outcome.hint]
+        for line in (text, " ".join(filter(None, more))):
+            if line:
+                print(REDACTOR(line), file=None if passed else sys.stderr, flush=True)
+
+    executor = Executor(plan, show, tell=lambda _unit, _text: None, jobs=1)
+    executor.run({Unit(task.spec.number): functools.partial(task.function, ctx) for task in tasks})
+    return all(executor.statuses[task.spec.number].passed for task in tasks)

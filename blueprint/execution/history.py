@@ -1,4 +1,4 @@
-"""What the journal's records mean: which executions there were, and how each of their tasks ended.
+"""The executions that the journal remembers, and how each of their tasks ended.
 
 Derived from the order of the records, never from their times: clocks are set back. Standard library only.
 """
@@ -7,16 +7,45 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blueprint.core.task import Status
 from blueprint.execution import journal
+from blueprint.execution.archive import records as archived_records
+from blueprint.execution.events import (
+    Entry,
+    ExecutionFinished,
+    ExecutionStarted,
+    TaskFinished,
+    TaskStarted,
+    Unit,
+    UnitsPlanned,
+    decode,
+)
+from blueprint.execution.outcome import TaskOutcome, combine
 
-if TYPE_CHECKING:
-    from blueprint.core.workspace import Workspace
+_NEVER_FINISHED = TaskOutcome(Status.INTERRUPTED)
 
-_JUDGED_AFTER = 4  # what judges the settings is among the packages that this task installs
+
+@dataclass(frozen=True)
+class UnitRecord:
+    """How a unit went.
+
+    Attributes:
+        mode: `run` or `check first`; empty if it was blocked, as it was never started.
+        outcome: How it ended; `interrupted` if it was started and never finished.
+        seconds: How long it took; None when it never finished.
+        started_at: UTC, ISO 8601; empty when it was never started.
+        finished_at: UTC, ISO 8601; empty when it never finished.
+    """
+
+    mode: str = ""
+    outcome: TaskOutcome = _NEVER_FINISHED
+    seconds: float | None = None
+    started_at: str = ""
+    finished_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -25,31 +54,56 @@ class TaskRecord:
 
     Attributes:
         number: 1 to 30.
-        status: A task that was started and never finished is `interrupted`.
-        mode: `run` or `check first`; empty for a task that was blocked, as it was never started.
-        seconds: How long it took, by a clock that nobody sets; None when it never finished.
-        summary: One line of evidence.
-        details: The full evidence.
-        reason: If it had to act, what it had found missing; if it was skipped or blocked, the reason.
-        what: If it failed, one sentence that says what was expected and what was found.
-        where_to_look: If it failed, a file or an address that tells more.
-        hint: If it failed, the next step.
-        started_at: UTC, ISO 8601; empty when it was never started.
-        finished_at: UTC, ISO 8601; empty when it never finished.
+        units: By the deployment's label; None for a task of the platform, or the part that deployments share.
     """
 
     number: int
-    status: Status = Status.INTERRUPTED
-    mode: str = ""
-    seconds: float | None = None
-    summary: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
-    reason: str = ""
-    what: str = ""
-    where_to_look: str = ""
-    hint: str = ""
-    started_at: str = ""
-    finished_at: str = ""
+    units: Mapping[str | None, UnitRecord]
+
+    @cached_property
+    def outcome(self) -> TaskOutcome:
+        """How it ended as a whole."""
+        return combine({label: unit.outcome for label, unit in self.units.items()})
+
+    @property
+    def status(self) -> Status:
+        """How it ended, in one word."""
+        return self.outcome.status
+
+    @property
+    def mode(self) -> str:
+        """The mode in which it was started; empty if it never was."""
+        return next((unit.mode for unit in self.units.values() if unit.mode), "")
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, its deployments side by side; None when it never finished."""
+        if any(unit.seconds is None for unit in self.units.values()):
+            return None
+        shared = self.units.get(None, UnitRecord()).seconds or 0.0
+        return shared + max((unit.seconds or 0.0 for label, unit in self.units.items() if label is not None), default=0)
+
+    @property
+    def started_at(self) -> str:
+        """The time at which the first of it was started; empty if none was."""
+        return min((unit.started_at for unit in self.units.values() if unit.started_at), default="")
+
+    @property
+    def finished_at(self) -> str:
+        """The time at which the last of it finished; empty if one never did."""
+        times = [unit.finished_at for unit in self.units.values()]
+        return max(times) if all(times) else ""
+
+    def as_record(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "number": self.number,
+            "mode": self.mode,
+            "seconds": self.seconds,
+            **self.outcome.as_record(),
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+        }
 
 
 @dataclass(frozen=True)
@@ -58,118 +112,136 @@ class ExecutionRecord:
 
     Attributes:
         id: Its id.
-        origin: The id of the execution that it goes on from, through all resumptions; its own if it is a fresh one.
-        command: What the user typed.
+        started: How it began.
         started_at: UTC, ISO 8601.
-        log: The path of its log.
-        plan: For each task number the mode that was planned.
         tasks: Those that were started, blocked or finished, in the order of the records.
-        status: `passed`, `failed` or `interrupted`; None if it never came to its end, which is an interruption too.
-        exit_code: None if it never came to its end.
-        pid: The process that began it.
-        settings: `key=value` for each setting that its command line gave, or that it took over from the one before;
-            if they were refused, what was accepted last.
+        finished: How it ended; None if it never came to its end, which is an interruption too.
+        settings: `key=value` for each setting of its command line; only executions of older versions have it.
     """
 
     id: str
-    origin: str
-    command: str = ""
+    started: ExecutionStarted = field(default_factory=ExecutionStarted)
     started_at: str = ""
-    log: str = ""
-    plan: Mapping[int, str] = field(default_factory=dict)
     tasks: Mapping[int, TaskRecord] = field(default_factory=dict)
-    status: str | None = None
-    exit_code: int | None = None
-    pid: int = 0
+    finished: ExecutionFinished | None = None
     settings: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """The id of the execution that it goes on from, through all resumptions; its own if it is a fresh one."""
+        return self.started.origin or self.id
+
+    @property
+    def plan(self) -> Mapping[int, str]:
+        """The planned mode of each task."""
+        return {int(number): mode for number, mode in self.started.plan.items()}
+
+    @property
+    def status(self) -> str | None:
+        """`passed`, `failed` or `interrupted`; None if it never came to its end."""
+        return self.finished.status if self.finished else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code; None if it never came to its end."""
+        return self.finished.exit_code if self.finished else None
 
     @property
     def interrupted(self) -> bool:
         """Whether it was ended before its end: by Ctrl-C, by SIGTERM, or without a word (a kill, a power failure)."""
         return self.status in (None, "interrupted")
 
-    @property
-    def accepted_settings(self) -> bool:
-        """Whether its settings were judged, and were good: no task of the platform is begun before."""
-        return any(task.started_at for number, task in self.tasks.items() if number > _JUDGED_AFTER)
-
     def passed(self, number: int) -> bool:
         """Whether this execution proved the task."""
         return number in self.tasks and self.tasks[number].status.passed
 
+    @property
+    def unit_statuses(self) -> dict[Unit, Status]:
+        """The status of each unit that was started, blocked or finished."""
+        return {
+            Unit(number, label): unit.outcome.status
+            for number, task in self.tasks.items()
+            for label, unit in task.units.items()
+        }
 
-def last_execution(path: Path) -> ExecutionRecord | None:
-    """The execution that was started last, None if there was none.
+
+class History:
+    """The executions in the order in which they were started; grows by one entry after the other.
+
+    Entries of an execution whose start is in an older journal are passed over.
+    """
+
+    def __init__(self, records: Iterable[Mapping[str, Any]] = ()) -> None:
+        self._executions: dict[str, ExecutionRecord] = {}
+        self._units: dict[str, dict[Unit, UnitRecord]] = {}
+        self._planned: dict[str, list[Unit]] = {}
+        for record in records:
+            if record["kind"] == "settings refused":  # of an older version
+                self._settings(str(record.get("execution", "")), record)
+            entry = decode(record)
+            if entry is not None:
+                self.add(entry)
+            if record["kind"] == ExecutionStarted.kind:
+                self._settings(str(record.get("execution", "")), record)
+
+    def add(self, entry: Entry) -> None:
+        """Take note of what happened."""
+        event, execution = entry.event, entry.execution
+        if isinstance(event, ExecutionStarted):
+            self._executions[execution] = ExecutionRecord(execution, event, entry.at)
+            self._units[execution], self._planned[execution] = {}, []
+        elif execution not in self._executions:
+            return
+        elif isinstance(event, UnitsPlanned):
+            self._planned[execution] += event.units
+        elif isinstance(event, TaskStarted):
+            self._units[execution][event.unit] = UnitRecord(event.mode, started_at=entry.at)
+        elif isinstance(event, TaskFinished):
+            begun = self._units[execution].get(event.unit, UnitRecord())
+            self._units[execution][event.unit] = replace(
+                begun, outcome=event.outcome, seconds=event.seconds, finished_at=entry.at
+            )
+        elif isinstance(event, ExecutionFinished):
+            self._executions[execution] = replace(self._executions[execution], finished=event)
+
+    @property
+    def executions(self) -> list[ExecutionRecord]:
+        """All executions, oldest first."""
+        return [replace(record, tasks=self._tasks(execution)) for execution, record in self._executions.items()]
+
+    @property
+    def last(self) -> ExecutionRecord | None:
+        """The execution that was started last; None if there was none."""
+        if not self._executions:
+            return None
+        execution, record = next(reversed(self._executions.items()))
+        return replace(record, tasks=self._tasks(execution))
+
+    def _tasks(self, execution: str) -> dict[int, TaskRecord]:
+        units = self._units[execution]
+        by_task: dict[int, dict[str | None, UnitRecord]] = {}
+        for unit, record in units.items():
+            by_task.setdefault(unit.task, {})[unit.deployment] = record
+        for unit in self._planned[execution]:
+            if unit.task in by_task:
+                by_task[unit.task].setdefault(unit.deployment, UnitRecord())
+        return {number: TaskRecord(number, found) for number, found in by_task.items()}
+
+    def _settings(self, execution: str, record: Mapping[str, Any]) -> None:
+        if execution in self._executions and "settings" in record:
+            settings = tuple(record["settings"])
+            self._executions[execution] = replace(self._executions[execution], settings=settings)
+
+
+def load(path: Path, archive: Path | None = None) -> History:
+    """Read the journal; no executions if there is none.
+
+    Args:
+        path: The journal.
+        archive: If given, the folder with the executions that have left the journal; they come first.
 
     Raises:
         JournalDamaged: The journal cannot be read.
     """
-    known = executions(journal.read(path)) if path.exists() else []
-    return known[-1] if known else None
-
-
-def remembered(workspace: Workspace) -> tuple[str, ...]:
-    """`key=value` for each setting that the last execution's command line gave, or took over.
-
-    Raises:
-        JournalDamaged: The journal cannot be read.
-    """
-    last = last_execution(workspace.journal)
-    return last.settings if last else ()
-
-
-def executions(records: Iterable[Mapping[str, Any]]) -> list[ExecutionRecord]:
-    """The executions in the order in which they were started.
-
-    Records of kinds that are not known here are passed over, as are those of an execution whose start is in an
-    older journal.
-    """
-    found: dict[str, ExecutionRecord] = {}
-    tasks: dict[str, dict[int, TaskRecord]] = {}
-    for record in records:
-        execution = str(record.get("execution", ""))
-        if record["kind"] == "execution started":
-            tasks[execution] = {}
-            found[execution] = _started(record, tasks[execution])
-        elif execution not in found:
-            continue
-        elif record["kind"] == "task started":
-            number = record["task"]
-            tasks[execution][number] = TaskRecord(number, mode=record.get("mode", ""), started_at=record["at"])
-        elif record["kind"] == "task finished":
-            number = record["task"]
-            tasks[execution][number] = _finished(tasks[execution].get(number, TaskRecord(number)), record)
-        elif record["kind"] == "settings refused":
-            found[execution] = replace(found[execution], settings=tuple(record["settings"]))
-        elif record["kind"] == "execution finished":
-            found[execution] = replace(found[execution], status=record["status"], exit_code=record.get("exit_code"))
-    return list(found.values())
-
-
-def _started(record: Mapping[str, Any], tasks: Mapping[int, TaskRecord]) -> ExecutionRecord:
-    return ExecutionRecord(
-        id=record["execution"],
-        origin=record.get("origin") or record["execution"],
-        command=record.get("command", ""),
-        started_at=record["at"],
-        log=record.get("log", ""),
-        plan={int(number): mode for number, mode in record.get("plan", {}).items()},
-        tasks=tasks,
-        pid=record.get("pid", 0),
-        settings=tuple(record.get("settings", ())),
-    )
-
-
-def _finished(task: TaskRecord, record: Mapping[str, Any]) -> TaskRecord:
-    return replace(
-        task,
-        status=Status(record["status"]),
-        seconds=record.get("seconds"),
-        summary=record.get("summary", ""),
-        details=record.get("details", record.get("facts", {})),
-        reason=record.get("reason", record.get("why", "")),
-        what=record.get("what", ""),
-        where_to_look=record.get("where_to_look", ""),
-        hint=record.get("hint", record.get("what_to_do", "")),
-        finished_at=record["at"],
-    )
+    old = list(archived_records(archive)) if archive else []
+    return History([*old, *(journal.read(path) if path.exists() else ())])

@@ -5,7 +5,7 @@ A record is one line of JSON that ends in its own checksum and a newline:
     {"v":1,"at":"2026-10-08T07:00:00.123456+00:00","kind":"task started","execution":"…",…,"crc":"89abcdef"}
 
 Records keep the order in which they were written; `at` is for people and may go back when the clock is set.
-What the records mean is in `blueprint.execution.history`. Standard library only.
+The events that the records hold are in `blueprint.execution.events`. Standard library only.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import re
 import shlex
 import threading
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import Any
 
 from blueprint.core.errors import EnvironmentRefused
 from blueprint.core.files import PRIVATE_FILE, refused, sync_folder, write_all
+from blueprint.execution.events import Entry, Event, JournalSealed
 
 FORMAT = 1
 
@@ -58,15 +60,16 @@ class Journal:
     Whoever opens it holds the execution lock: two writers in two processes would not see each other.
     """
 
-    def __init__(self, path: Path, fd: int, execution: str) -> None:
+    def __init__(self, path: Path, fd: int, execution: str, redact: Callable[[Any], Any]) -> None:
         self._path = path
         self._fd = fd
         self._execution = execution
+        self._redact = redact
         self._one_at_a_time = threading.Lock()
         self._unsure_from: int | None = None  # from this offset on, the file may hold a part of a record
 
     @classmethod
-    def open(cls, path: Path, execution: str = "") -> Journal:
+    def open(cls, path: Path, execution: str = "", *, redact: Callable[[Any], Any] = lambda value: value) -> Journal:
         """Open the journal for appending, and make it if there is none.
 
         A last line that a crash tore is cut off first, and a record `journal sealed` with the bytes that were cut
@@ -75,6 +78,7 @@ class Journal:
         Args:
             path: The file; its folder is there.
             execution: The id that each appended record gets.
+            redact: Takes the secrets out of JSON values; called for every record before it is written.
 
         Raises:
             JournalDamaged: There is a bad line before the last one. The file is left as it is.
@@ -85,7 +89,7 @@ class Journal:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
         except OSError as error:
             raise refused(error, path) from error
-        journal = cls(path, fd, execution)
+        journal = cls(path, fd, execution, redact)
         try:
             os.fchmod(fd, PRIVATE_FILE)
             sync_folder(path.parent)
@@ -93,21 +97,19 @@ class Journal:
                 os.ftruncate(fd, scan.good_bytes)
                 os.fsync(fd)
                 torn = scan.torn[:_TORN_BYTES_KEPT].decode("ascii", "backslashreplace")
-                journal.append("journal sealed", line=len(scan.records) + 1, bytes=len(scan.torn), torn=torn)
+                journal.append(JournalSealed(len(scan.records) + 1, len(scan.torn), torn))
         except (OSError, EnvironmentRefused) as error:
             journal.close()
             raise refused(error, path) if isinstance(error, OSError) else error from error
         return journal
 
-    def append(self, kind: str, **fields: Any) -> dict[str, Any]:
-        """Write one record; when this returns, it survives a kill and a power failure.
+    def append(self, event: Event) -> Entry:
+        """Write one event without its secrets; when this returns, it survives a kill and a power failure.
 
-        Args:
-            kind: What happened.
-            fields: JSON values; what JSON does not know (a path, a time) is kept as its text.
+        Values that JSON does not know (a path, a time) are kept as their text.
 
         Returns:
-            The record as it was written.
+            The event as it was written, secrets taken out.
 
         Raises:
             EnvironmentRefused: The disk is full or failing. The part that was written is taken back, so the file
@@ -115,16 +117,17 @@ class Journal:
             ValueError: The journal is closed.
         """
         at = datetime.now(UTC).isoformat(timespec="microseconds")
-        record = {"v": FORMAT, "at": at, "kind": kind, "execution": self._execution, **fields}
+        fields = self._redact(event.fields())
+        record = {"v": FORMAT, "at": at, "kind": event.kind, "execution": self._execution, **fields}
         line = _line(record)
         with self._one_at_a_time:
             if self._fd < 0:
-                raise ValueError(f"the journal is closed: {kind}")
+                raise ValueError(f"the journal is closed: {event.kind}")
             try:
                 self._write(line)
             except OSError as error:
                 raise refused(error, self._path) from error
-        return record
+        return Entry(at, self._execution, event.from_record(fields))
 
     def _write(self, line: bytes) -> None:
         self._take_back()  # what an earlier append could neither write nor take back
@@ -159,7 +162,7 @@ class Journal:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All records in the order in which they were written; none if there is no journal. Changes nothing.
+    """Return all records in the order in which they were written; none if there is no journal.
 
     A last line that a crash tore is left out: it was never acknowledged.
 

@@ -6,7 +6,7 @@ Standard library only.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,20 +18,22 @@ _PASSIVE = {
     Status.BLOCKED: "was not run",
     Status.INTERRUPTED: "was interrupted",
 }
+_WORST_CODES = (ExitCode.BUG, ExitCode.INTERRUPTED, ExitCode.ENVIRONMENT, ExitCode.USAGE)
+_WORST_FIRST = (Status.FAILED, Status.INTERRUPTED, Status.BLOCKED, Status.CHANGED, Status.OK, Status.SKIPPED)
 
 
 @dataclass(frozen=True)
 class TaskOutcome:
-    """What is recorded of a task's end.
+    """How a task ended.
 
     Attributes:
-        status: How it ended.
+        status: In one word.
         summary: One line, whatever the status: the evidence, or the reason.
         details: The full evidence, or what was read before it failed.
         reason: If it had to act, what it had found missing.
         where_to_look: If it failed, a file or an address that tells more.
         hint: If it failed, the next step.
-        exit_code: What this end alone would make the program's exit status.
+        exit_code: What this outcome alone would make the program's exit status.
     """
 
     status: Status
@@ -43,20 +45,20 @@ class TaskOutcome:
     exit_code: ExitCode = ExitCode.PROVEN
 
     def as_record(self) -> dict[str, Any]:
-        """The fields of `task finished`, without number and seconds; those of a failure only if it is one."""
-        fields = {
+        """Return the values as the journal keeps them; those of a failure only if it is one."""
+        fields: dict[str, Any] = {
             "status": self.status.value,
             "summary": self.summary,
             "details": dict(self.details),
             "reason": self.reason,
         }
         if self.status is Status.FAILED:
-            fields |= {"what": self.summary, "where_to_look": self.where_to_look, "hint": self.hint}
+            fields |= {"where_to_look": self.where_to_look, "hint": self.hint}
         return fields
 
 
 def returned(value: object) -> TaskOutcome:
-    """The verdict on a task that returned `value`: passed if it is evidence, else the task itself is wrong."""
+    """Return the outcome of a task that returned `value`: passed if it is evidence, else the task itself is wrong."""
     if not isinstance(value, Evidence):
         return _bug(f"It returned {type(value).__name__} instead of evidence.", {})
     status = Status.CHANGED if value.changed else Status.OK
@@ -64,50 +66,112 @@ def returned(value: object) -> TaskOutcome:
 
 
 def raised(error: BaseException) -> TaskOutcome:
-    """The verdict on a task that raised, while nobody had told it to stop."""
+    """Return the outcome of a task that raised, while nobody had told it to stop."""
     match error:
         case TaskSkipped():
             return TaskOutcome(Status.SKIPPED, str(error))
-        case TaskFailed():
+        case TaskFailed() | BlueprintError():
+            code = error.exit_code if isinstance(error, BlueprintError) else ExitCode.TASK_FAILED
             return TaskOutcome(
                 Status.FAILED,
                 error.what,
                 error.details,
                 where_to_look=error.where_to_look,
                 hint=error.hint,
-                exit_code=ExitCode.TASK_FAILED,
+                exit_code=code,
             )
         case TaskStopped():
             return TaskOutcome(Status.FAILED, str(error) or "It gave up.", exit_code=ExitCode.TASK_FAILED)
-        case BlueprintError():
-            return TaskOutcome(
-                Status.FAILED,
-                error.what,
-                error.details,
-                where_to_look=error.where_to_look,
-                hint=error.hint,
-                exit_code=error.exit_code,
-            )
         case _:
             text = "".join(traceback.format_exception(error))
             return _bug(f"{type(error).__name__}: {error}", {"traceback": text})
 
 
-def too_long(seconds: float, waiting_for: str) -> TaskOutcome:
-    """The verdict on a task that did not end within its deadline; `waiting_for` is the last thing it told."""
-    was = f"; it was waiting for: {waiting_for}" if waiting_for else ""
-    return TaskOutcome(Status.FAILED, f"It did not end within {seconds:g} s{was}.", exit_code=ExitCode.TASK_FAILED)
+def timed_out(seconds: float, waiting_for: str) -> TaskOutcome:
+    """Return the outcome of a task that did not end in time; `waiting_for` is the last thing that it told."""
+    waited = f" while waiting for: {waiting_for}" if waiting_for else ""
+    return TaskOutcome(Status.FAILED, f"Timed out after {seconds:g} s{waited}.", exit_code=ExitCode.TASK_FAILED)
 
 
 def interrupted(waiting_for: str) -> TaskOutcome:
-    """The verdict on a task that was at work when the execution was interrupted."""
-    was = f", while it was waiting for: {waiting_for}" if waiting_for else ""
-    return TaskOutcome(Status.INTERRUPTED, f"interrupted{was}", exit_code=ExitCode.INTERRUPTED)
+    """Return the outcome of a task that was at work when the execution was interrupted."""
+    waited = f" while waiting for: {waiting_for}" if waiting_for else ""
+    return TaskOutcome(Status.INTERRUPTED, f"interrupted{waited}", exit_code=ExitCode.INTERRUPTED)
 
 
-def blocked(need: int, status: Status) -> TaskOutcome:
-    """The verdict on a task that was not run, because task `need` ended with `status`."""
-    return TaskOutcome(Status.BLOCKED, f"needs task {need}, which {_PASSIVE[status]}", exit_code=ExitCode.TASK_FAILED)
+def blocked(need: str, status: Status) -> TaskOutcome:
+    """Return the outcome of a task that was not run, because what it needs ended with `status`."""
+    return TaskOutcome(Status.BLOCKED, f"needs {need}, which {_PASSIVE[status]}", exit_code=ExitCode.TASK_FAILED)
+
+
+def combine(outcomes: Mapping[str | None, TaskOutcome]) -> TaskOutcome:
+    """Return the outcome of a task as a whole, from those of its deployments and of the part that they share.
+
+    Args:
+        outcomes: By the deployment's label; None for the shared part, or for a task of the platform.
+    """
+    if len(outcomes) == 1:
+        return next(iter(outcomes.values()))
+    shared = outcomes.get(None)
+    deployments = {label: outcome for label, outcome in outcomes.items() if label is not None}
+    if shared is not None and not shared.status.passed:
+        return shared
+    if len(deployments) == 1:
+        (own,) = deployments.values()
+    else:
+        own = _of_deployments(deployments)
+    return own if shared is None else _joined(shared, own)
+
+
+def _joined(shared: TaskOutcome, own: TaskOutcome) -> TaskOutcome:
+    if not own.status.passed or own.status is Status.SKIPPED:
+        return own
+    changed = Status.CHANGED in (shared.status, own.status)
+    return TaskOutcome(
+        Status.CHANGED if changed else Status.OK,
+        "; ".join(filter(None, (shared.summary, own.summary))),
+        {**shared.details, **own.details},
+        "; ".join(filter(None, (shared.reason, own.reason))),
+    )
+
+
+def _of_deployments(outcomes: Mapping[str, TaskOutcome]) -> TaskOutcome:
+    status = next(status for status in _WORST_FIRST if any(item.status is status for item in outcomes.values()))
+    details = {"deployments": {label: outcome.as_record() for label, outcome in outcomes.items()}}
+    if status is Status.SKIPPED:
+        return TaskOutcome(status, _once({label: outcome.summary for label, outcome in outcomes.items()}), details)
+    told = {
+        label: f"skipped, {outcome.summary}" if outcome.status is Status.SKIPPED else outcome.summary
+        for label, outcome in outcomes.items()
+    }
+    if status.passed:
+        reasons = {label: outcome.reason for label, outcome in outcomes.items() if outcome.reason}
+        return TaskOutcome(status, _listed(told), details, _once(reasons))
+    failing = {label: outcome for label, outcome in outcomes.items() if not outcome.status.passed}
+    passed = ", ".join(label for label in outcomes if label not in failing)
+    codes = {outcome.exit_code for outcome in failing.values()}
+    return TaskOutcome(
+        status,
+        _listed({label: told[label] for label in failing}) + (f" Passed: {passed}." if passed else ""),
+        details,
+        where_to_look=_different(failing.values(), lambda outcome: outcome.where_to_look, "; "),
+        hint=_different(failing.values(), lambda outcome: outcome.hint, " "),
+        exit_code=next((code for code in _WORST_CODES if code in codes), ExitCode.TASK_FAILED),
+    )
+
+
+def _listed(texts: Mapping[str, str]) -> str:
+    return "; ".join(f"{label}: {text}" for label, text in texts.items())
+
+
+def _once(texts: Mapping[str, str]) -> str:
+    """Say what is so of all of them once."""
+    same = set(texts.values())
+    return same.pop() if len(same) == 1 and len(texts) > 1 else _listed(texts)
+
+
+def _different(outcomes: Iterable[TaskOutcome], text: Callable[[TaskOutcome], str], between: str) -> str:
+    return between.join(dict.fromkeys(filter(None, map(text, outcomes))))
 
 
 def _bug(what: str, details: Mapping[str, Any]) -> TaskOutcome:

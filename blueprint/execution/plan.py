@@ -1,20 +1,22 @@
-"""Which tasks an execution runs, which it checks first, which it leaves out, why, and which is next. A plan is data.
+"""The plan of an execution: the tasks that it runs, checks first or leaves out, and why.
 
 Standard library only.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from graphlib import TopologicalSorter
+from typing import TypeVar
 
 from blueprint.core.errors import UsageError
 from blueprint.core.task import TaskSpec
 from blueprint.execution.history import ExecutionRecord
+
+K = TypeVar("K", bound=Hashable)
 
 
 class Mode(StrEnum):
@@ -167,39 +169,12 @@ def _needed_by(specs: Sequence[TaskSpec], run: Iterable[int]) -> dict[int, int]:
     return needed_by
 
 
-def longest_chains(needs: Mapping[int, Iterable[int]], seconds: Mapping[int, float]) -> dict[int, float]:
-    """For each task its own seconds and those of the longest chain of tasks that must wait for it."""
-    chains: dict[int, float] = {}
-    behind: dict[int, float] = {}
-    for number in reversed(tuple(TopologicalSorter(needs).static_order())):
-        chains[number] = seconds[number] + behind.get(number, 0.0)
-        for need in needs.get(number, ()):
-            behind[need] = max(behind.get(need, 0.0), chains[number])
+def longest_chains(needs: Mapping[K, Iterable[K]], seconds: Mapping[K, float]) -> dict[K, float]:
+    """Return for each node its own seconds and those of the longest chain of nodes that must wait for it."""
+    chains: dict[K, float] = {}
+    behind: dict[K, float] = {}
+    for node in reversed(tuple(TopologicalSorter(needs).static_order())):
+        chains[node] = seconds[node] + behind.get(node, 0.0)
+        for need in needs.get(node, ()):
+            behind[need] = max(behind.get(need, 0.0), chains[node])
     return chains
-
-
-class Order:
-    """Which task is next: of those for which all that they need has ended, the one with the longest chain behind it.
-
-    If that is the same, or no chains are given, it is the one with the lowest number.
-    """
-
-    def __init__(self, needs: Mapping[int, Iterable[int]], chains: Mapping[int, float] | None = None) -> None:
-        self._sorter = TopologicalSorter(needs)
-        self._sorter.prepare()
-        self._chains = chains or {}
-        self._ready: list[tuple[float, int]] = []
-
-    def is_active(self) -> bool:
-        """Whether there is a task that is not `done`."""
-        return self._sorter.is_active()
-
-    def next(self) -> int | None:
-        """The task to start now, each once; None while all that is left needs something that is not done."""
-        for number in self._sorter.get_ready():
-            heapq.heappush(self._ready, (-self._chains.get(number, 0.0), number))
-        return heapq.heappop(self._ready)[1] if self._ready else None
-
-    def done(self, number: int) -> None:
-        """Say that the task has ended, however it did."""
-        self._sorter.done(number)

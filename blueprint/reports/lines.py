@@ -1,7 +1,7 @@
-"""Plain lines for the terminal and the execution log: a view of the records, in the order of the task numbers.
+"""Plain lines for the terminal and the execution log: an observer of events, in the order of the task numbers.
 
-Tasks run side by side, but people read by number: a task's line is held back until those before it have theirs.
-Standard library only.
+Tasks run side by side, but people read by number: a task's line is held back until those before it have theirs, and
+until it has ended for every deployment. Standard library only.
 """
 
 from __future__ import annotations
@@ -9,24 +9,53 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
 from blueprint.core.files import PRIVATE_FILE
-from blueprint.core.task import PHASES, TaskSpec
+from blueprint.core.task import PHASES, Status, TaskSpec
+from blueprint.execution.events import Entry, TaskFinished, TaskStarted, Unit, UnitsPlanned
+from blueprint.execution.outcome import TaskOutcome, combine
 from blueprint.execution.plan import Plan
 
 _WAITING_FIRST_SECONDS = 2.0
 _WAITING_AGAIN_SECONDS = 5.0
 
 
+@dataclass
+class _Task:
+    """A task of which something is known.
+
+    Attributes:
+        missing: The units that have not ended.
+        ended: How the others ended, by deployment.
+        began: When its first unit began, in seconds of the clock; None if none did.
+        seconds: From its first beginning to its last end.
+        at: When its last unit ended: UTC, ISO 8601.
+    """
+
+    missing: set[Unit] = field(default_factory=set)
+    ended: dict[str | None, TaskOutcome] = field(default_factory=dict)
+    began: float | None = None
+    seconds: float = 0.0
+    at: str = ""
+
+
 class Lines:
-    """Writes what happens to a terminal and to the log; the log's lines carry the time."""
+    """Writes events to a terminal and to the log; the log's lines carry the time."""
 
     def __init__(
-        self, plan: Plan, log: Path, terminal: TextIO, *, clock: Callable[[], float] = time.monotonic, shown: int = 0
+        self,
+        plan: Plan,
+        log: Path,
+        terminal: TextIO,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        shown: int = 0,
+        redact: Callable[[Any], Any] = lambda value: value,
     ) -> None:
         """Go on with a log.
 
@@ -36,22 +65,26 @@ class Lines:
             terminal: Where a person reads.
             clock: Monotonic seconds.
             shown: The last task whose line an earlier stage of this execution has written.
+            redact: Takes the secrets out of a text.
         """
-        self._expected = [number for number in plan.planned if number > shown]
         self._plan = plan
         self._log = open(log, "a", encoding="utf-8", errors="backslashreplace", opener=_private)  # noqa: SIM115  Path.open takes no opener
         self._terminal = terminal
         self._clock = clock
-        self._held: dict[int, tuple[str, list[str]]] = {}
-        self._started: dict[int, float] = {}
-        self._told: dict[int, tuple[float, str]] = {}
-        self._phase = plan.by_number[shown].spec.phase if shown else 0
+        self._redact = redact
+        self._expected = [number for number in plan.planned if number > shown]
+        self._tasks: dict[int, _Task] = {}
+        self._blocked: list[int] = []  # ended, and folded into one line with those that follow
+        self._failed: list[int] = []
+        self._told: dict[Unit, tuple[float, str]] = {}
+        self._several = False  # deployments
+        self._phase = self._spec(shown).phase if shown else 0
         self._guard = threading.Lock()
 
     def line(self, text: str = "", at: str | None = None) -> None:
         """Write one line to both."""
         moment = datetime.now().astimezone() if at is None else datetime.fromisoformat(at).astimezone()
-        text = _one_line(text)
+        text = _one_line(self._redact(text))
         try:
             print(text, file=self._terminal, flush=True)
         except UnicodeEncodeError:  # first: it is a ValueError too
@@ -61,77 +94,120 @@ class Lines:
         self._log.write(f"{moment:%Y-%m-%d %H:%M:%S.%f}"[:-3] + f" {text}\n")
         self._log.flush()
 
-    def record(self, record: Mapping[str, Any]) -> None:
-        """Take note of a journal record."""
+    def observe(self, entry: Entry) -> None:
+        """Take note of an event."""
+        event = entry.event
         with self._guard:
-            if record["kind"] == "task started":
-                self._started[record["task"]] = self._clock()
-            elif record["kind"] == "task finished":
-                self._held[record["task"]] = (
-                    record["at"],
-                    _result(record, self._spec(record["task"]), len(self._plan.tasks)),
-                )
-                self._release()
+            if isinstance(event, UnitsPlanned):
+                for unit in event.units:
+                    self._task(unit.task).missing.add(unit)
+                self._several = len({unit.deployment for unit in event.units} - {None}) > 1
+            elif isinstance(event, TaskStarted):
+                task = self._task(event.task)
+                task.began = self._clock() if task.began is None else task.began
+            elif isinstance(event, TaskFinished):
+                self._finished(event, entry.at)
 
-    def waiting(self, number: int, text: str) -> None:
-        """Say what a task waits for, but not before it has lasted a moment, and not too often."""
+    def waiting(self, unit: Unit, text: str) -> None:
+        """Say what a unit waits for, but not before it has lasted a moment, and not too often."""
         with self._guard:
             now = self._clock()
-            last, told = self._told.get(number, (self._started.get(number, now) - 3 * _WAITING_FIRST_SECONDS / 2, ""))
-            spent = now - self._started.get(number, now)
+            began = self._task(unit.task).began or now
+            last, told = self._told.get(unit, (began - 1.5 * _WAITING_FIRST_SECONDS, ""))
             patience = _WAITING_FIRST_SECONDS if text != told else _WAITING_AGAIN_SECONDS
-            if spent >= _WAITING_FIRST_SECONDS and now - last >= patience:
-                self._told[number] = (now, text)
-                lead = f"[{number:02}/{len(self._plan.tasks)}] …         {spent:5.1f} s"
-                self.line(f"{lead}  {self._spec(number).title}: waiting: {text}")
+            if now - began >= _WAITING_FIRST_SECONDS and now - last >= patience:
+                self._told[unit] = (now, text)
+                whose = f"{unit.deployment}: " if self._several and unit.deployment else ""
+                self.line(
+                    f"{self._lead(unit.task, '…', now - began)}{self._spec(unit.task).title}: waiting: {whose}{text}"
+                )
+
+    def flush(self) -> None:
+        """Write the lines that are held back: nothing more is coming before them."""
+        with self._guard:
+            for number in self._expected:
+                if number in self._tasks and self._tasks[number].ended:
+                    self._write(number)
+            self._expected.clear()
+            self._write_blocked()
+
+    def close(self) -> None:
+        """Write the lines that are held back and close the log."""
+        self.flush()
+        self._log.close()
+
+    def _task(self, number: int) -> _Task:
+        return self._tasks.setdefault(number, _Task())
 
     def _spec(self, number: int) -> TaskSpec:
         return self._plan.by_number[number].spec
 
-    def flush(self) -> None:
-        """Write what is held back: nothing more is coming before it."""
-        with self._guard:
-            for number in sorted(self._held):
-                self._write(number)
-            self._expected.clear()
-
-    def _release(self) -> None:
-        while self._expected and self._expected[0] in self._held:
+    def _finished(self, event: TaskFinished, at: str) -> None:
+        task = self._task(event.task)
+        task.missing.discard(event.unit)
+        task.ended[event.deployment] = event.outcome
+        task.seconds = event.seconds or 0.0 if len(task.ended) == 1 else self._clock() - (task.began or self._clock())
+        task.at = at
+        while self._expected:
+            following = self._tasks.get(self._expected[0])
+            if following is None or following.missing or not following.ended:
+                return
             self._write(self._expected.pop(0))
 
     def _write(self, number: int) -> None:
-        at, lines = self._held.pop(number)
-        if self._spec(number).phase != self._phase:
-            self._phase = self._spec(number).phase
-            self.line(f"Phase {self._phase}: {PHASES[self._phase]}", at)
-        for text in lines:
-            self.line(text, at)
+        task = self._tasks[number]
+        outcome = combine(task.ended)
+        if outcome.status is Status.BLOCKED:
+            self._blocked.append(number)
+            return
+        self._write_blocked()
+        if outcome.status is Status.FAILED:
+            self._failed.append(number)
+        self._announce_phase(number, task.at)
+        lead = self._lead(number, outcome.status.value, task.seconds)
+        self.line(f"{lead}{self._spec(number).title}: {outcome.summary}", task.at)
+        if outcome.reason and outcome.status is Status.CHANGED:
+            self.line(f"{'':28}because: {outcome.reason}", task.at)
+        if outcome.status is Status.FAILED:
+            for name, text in (("look at", outcome.where_to_look), ("to do", outcome.hint)):
+                if text:
+                    self.line(f"{'':28}{name}: {text}", task.at)
 
-    def close(self) -> None:
-        """Write what is held back and close the log."""
-        self.flush()
-        self._log.close()
+    def _write_blocked(self) -> None:
+        """Write blocked tasks that follow one another as one line."""
+        blocked, self._blocked = self._blocked, []
+        if not blocked:
+            return
+        first, at = blocked[0], self._tasks[blocked[-1]].at
+        self._announce_phase(first, at)
+        if len(blocked) == 1:
+            summary = combine(self._tasks[first].ended).summary
+            self.line(f"{self._lead(first, Status.BLOCKED.value, 0.0)}{self._spec(first).title}: {summary}", at)
+            return
+        failed = " and ".join(map(str, self._failed)) or "another"
+        self.line(
+            f"{self._lead(first, Status.BLOCKED.value, 0.0)}{len(blocked)} tasks, {first} to {blocked[-1]}, were not "
+            f"run: they need task {failed}, which failed",
+            at,
+        )
+        self._phase = self._spec(blocked[-1]).phase
+
+    def _announce_phase(self, number: int, at: str) -> None:
+        phase = self._spec(number).phase
+        if phase != self._phase:
+            self._phase = phase
+            self.line(f"Phase {phase}: {PHASES[phase]}", at)
+
+    def _lead(self, number: int, status: str, seconds: float) -> str:
+        return f"[{number:02}/{len(self._plan.tasks)}] {status:<11} {seconds:5.1f} s  "
 
 
 def _one_line(text: str) -> str:
-    """What others wrote (an exception, a server, a folder's name) can neither begin a line of its own nor steer the
-    terminal.
-    """
+    """Keep what others wrote (an exception, a server) from beginning a line of its own or steering the terminal."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else " " if one.isspace() else ascii(one)[1:-1] for one in text)
+    return "".join(char if char.isprintable() else " " if char.isspace() else ascii(char)[1:-1] for char in text)
 
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, PRIVATE_FILE)
-
-
-def _result(record: Mapping[str, Any], spec: TaskSpec, tasks: int) -> list[str]:
-    lead = f"[{spec.number:02}/{tasks}] {record['status']:<11} {record.get('seconds') or 0:5.1f} s  {spec.title}"
-    lines = [f"{lead}: {record['summary']}"]
-    if record.get("reason") and record["status"] == "changed":
-        lines.append(f"{'':28}because: {record['reason']}")
-    for key, name in (("where_to_look", "look at"), ("hint", "to do")):
-        if record.get(key):
-            lines.append(f"{'':28}{name}: {record[key]}")
-    return lines

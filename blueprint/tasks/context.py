@@ -13,7 +13,6 @@ from blueprint.config import redaction
 from blueprint.config.settings import Settings, unique_labels
 from blueprint.core.task import TaskControl, TaskFailed, TaskSkipped
 from blueprint.core.workspace import Workspace
-from blueprint.platform.base import Platform
 from blueprint.prefect_adapter import deployments, flow_runs
 from blueprint.prefect_adapter.desired_state import DesiredDeployment, desired_deployment
 from blueprint.prefect_adapter.flow_definition import FlowDefinition
@@ -31,8 +30,7 @@ class Context:
     Attributes:
         settings: What the user configured.
         workspace: Where things lie.
-        services: The processes of this workspace.
-        platform: The API, and the services behind it.
+        services: Starts, adopts and stops server, worker and data source.
         flows: Runs the user's flows and checks.
         origin: The id of the execution that this one goes on from, or its own: marks the flow runs that belong to it.
         document: Where task 28 writes what happened: called with the text, and the deployment's key.
@@ -44,7 +42,6 @@ class Context:
     settings: Settings
     workspace: Workspace
     services: ServiceManager
-    platform: Platform
     flows: FlowHost
     origin: str
     document: Callable[[str, str], str]
@@ -52,13 +49,13 @@ class Context:
     label: str = ""
     every: tuple[Settings, ...] = ()
 
-    def each(self) -> list[Context]:
-        """The context of each deployment; this one, if there is only one."""
+    def each(self) -> dict[str, Context]:
+        """Return the context of each deployment by its label."""
         every = self.settings.each()
         if len(every) == 1:
-            return [dataclasses.replace(self, settings=every[0])]
+            return {every[0].deployment: dataclasses.replace(self, settings=every[0])}
         pairs = zip(every, unique_labels(every), strict=True)
-        return [dataclasses.replace(self, settings=one, label=label, every=every) for one, label in pairs]
+        return {label: dataclasses.replace(self, settings=own, label=label, every=every) for own, label in pairs}
 
     @property
     def key(self) -> str:
@@ -67,19 +64,14 @@ class Context:
         return plain if plain == self.label else f"{plain or 'x'}-{hashlib.sha256(self.label.encode()).hexdigest()[:6]}"
 
     def flow(self, control: TaskControl | None = None) -> FlowDefinition:
-        """Return what the configured flow's code says; loaded once, bounded by the control if there is one."""
-        return self.flows.describe(self.settings, control)
+        """Return the flow as its code defines it; from then on what it declares as secret is never written."""
+        flow = self.flows.describe(self.settings, control)
+        redaction.REDACTOR.learn(redaction.configured(self.settings, flow.schema))
+        return flow
 
     def desired_deployment(self, control: TaskControl | None = None) -> DesiredDeployment:
         """Return the deployment that the settings and the flow's code describe."""
         return desired_deployment(self.flow(control), self.settings, self.workspace.root)
-
-    def secrets(self) -> frozenset[str]:
-        """The texts that must not be written anywhere; a parameter's only once the flow has said that it is secret."""
-        every = self.every or self.settings.each()
-        definitions = [(settings, self.flows.definition(settings)) for settings in every]
-        found = (redaction.configured(settings, flow.schema if flow else {}) for settings, flow in definitions)
-        return frozenset().union(*found)
 
     def require_deployment(self) -> Deployment:
         """The deployment as the server has it now.

@@ -17,7 +17,7 @@ def serve_flows(ctx: Context, control: TaskControl) -> Evidence:
 
     if not ctx.settings.serves:
         return Evidence("")
-    targets = [one.desired_deployment(control) for one in ctx.each()]
+    targets = [deployment.desired_deployment(control) for deployment in ctx.each().values()]
     before = [(target, own_deployment(ctx, target)) for target in targets]
     reason = serve(ctx, control, before)
     return Evidence("", changed=bool(reason), reason=reason)

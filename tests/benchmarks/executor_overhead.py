@@ -24,7 +24,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from blueprint.core.task import Evidence, TaskControl, TaskSpec
-from blueprint.execution.executor import Execution
+from blueprint.execution.events import ExecutionFinished, ExecutionStarted, Unit
+from blueprint.execution.executor import Executor
 from blueprint.execution.journal import Journal, read
 from blueprint.execution.plan import make_plan
 
@@ -58,12 +59,12 @@ def measure(size: int, jobs: int, folder: Path) -> tuple[float, float]:
     plan = make_plan(tasks)
     planned = time.perf_counter()
     with Journal.open(path, "benchmark") as journal:
-        journal.append("execution started", plan=plan.as_record())
-        execution = Execution(plan, journal.append, tell=lambda _number, _text: None, jobs=jobs)
-        execution.run(dict.fromkeys(plan.planned, empty_task))
-        journal.append("execution finished", status="passed", exit_code=int(execution.exit_code))
+        journal.append(ExecutionStarted(plan=plan.as_record()))
+        execution = Executor(plan, journal.append, tell=lambda _number, _text: None, jobs=jobs)
+        execution.run({Unit(number): empty_task for number in plan.planned})
+        journal.append(ExecutionFinished("passed", int(execution.exit_code)))
     ended = time.perf_counter()
-    if execution.exit_code != 0 or len(read(path)) != 2 * size + 2:
+    if execution.exit_code != 0 or len(read(path)) != 2 * size + 3:
         raise SystemExit(f"not all of the {size} tasks were run and recorded")
     path.unlink()
     return planned - begin, ended - planned

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
-from blueprint.execution.history import executions
+from blueprint.execution.history import History
 from tests.support.checkout import Checkout, Finished, Running, until
 
 ROWS = {"9": 100, "21": 500, "23": 50, "24": 200, "28-retried": 500}
@@ -39,9 +39,9 @@ def resume(checkout: Checkout) -> Finished:
 def history(checkout: Checkout) -> str:
     """What the executions came to, for a failure's message."""
     return "\n".join(
-        f"{one.id} {one.command} {one.status} "
+        f"{one.id} {one.started.command} {one.status} "
         + " ".join(f"{number}:{task.status.value}" for number, task in sorted(one.tasks.items()))
-        for one in executions(checkout.records())
+        for one in History(checkout.records()).executions
     )
 
 
@@ -127,7 +127,7 @@ def test_killed_at_random_moments_resume_completes_with_one_of_everything(
     done = 0
     args: tuple[str, ...] = ("--phase", "all")
     while done < kills:
-        started = len(executions(installed.records()))
+        started = len(History(installed.records()).executions)
         running = installed.start(*args)
         moment = math.exp(chance.uniform(math.log(0.05), math.log(12.0)))  # most of them early: that is most moments
         with contextlib.suppress(Exception):
@@ -135,7 +135,7 @@ def test_killed_at_random_moments_resume_completes_with_one_of_everything(
         if running.process.poll() is None:
             running.kill()
             done += 1
-        begun_one = len(executions(installed.records())) > started
+        begun_one = len(History(installed.records()).executions) > started
         everything_passed = running.process.returncode == 0
         if everything_passed:
             assert_nothing_lost_or_doubled(installed)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from blueprint.execution.history import executions
+from blueprint.execution.history import History
 from tests.support.checkout import Checkout, Finished, Running, make_checkout
 
 MOMENTS = 10
@@ -84,9 +84,9 @@ def test_a_second_execution_is_refused_at_once_and_told_who_is_at_work(installed
         assert "run_blueprint.py --phase all" in second.output
         assert second.seconds < 5
     first.kill()
-    before = len(executions(installed.records()))
+    before = len(History(installed.records()).executions)
     third = installed.start("--resume")
     installed.await_record(third, "task started", task=1)
-    assert len(executions(installed.records())) == before + 1
+    assert len(History(installed.records()).executions) == before + 1
     third.interrupt()
     assert third.finish(30).code == 130

@@ -58,9 +58,9 @@ def test_a_second_flow_is_added_as_init_says_and_each_is_proven(own: Checkout) -
     assert "28 of 30 tasks proven" in proven.output
     tasks = own.last().tasks
     assert [number for number, task in tasks.items() if task.status == "skipped"] == [23, 24]
-    assert tasks[18].summary.startswith("nightly: active, 0 6 * * *")
-    assert "hourly: skipped, no schedule is configured" in tasks[18].summary
-    assert set(tasks[22].details["deployments"]) == {"nightly", "hourly"}
+    assert tasks[18].outcome.summary.startswith("nightly: active, 0 6 * * *")
+    assert "hourly: skipped, no schedule is configured" in tasks[18].outcome.summary
+    assert set(tasks[22].outcome.details["deployments"]) == {"nightly", "hourly"}
     ids = {name: own.get(f"/deployments/name/{name}/{name}")["id"] for name in ("nightly", "hourly")}
     query = {
         "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
@@ -77,14 +77,14 @@ def test_a_second_flow_is_added_as_init_says_and_each_is_proven(own: Checkout) -
     broken = own.run("--phase", "1")
     assert broken.code == 1
     task = own.last().tasks[9]
-    assert task.what.startswith("hourly: The flow as a script ended with exit code 1")
-    assert task.what.endswith(" Passed: nightly.")
-    assert "ZeroDivisionError" in json.dumps(task.details["deployments"]["hourly"])
-    assert task.where_to_look == "logs/local_run-hourly.log"
-    assert "local run" in task.details["deployments"]["nightly"]["reason"]
+    assert task.outcome.summary.startswith("hourly: The flow as a script ended with exit code 1")
+    assert task.outcome.summary.endswith(" Passed: nightly.")
+    assert "ZeroDivisionError" in json.dumps(task.outcome.details["deployments"]["hourly"])
+    assert task.outcome.where_to_look == "logs/local_run-hourly.log"
+    assert "local run" in task.outcome.details["deployments"]["nightly"]["reason"]
 
     flows.write_text(FLOWS)
     own.must("--resume")
     assert own.last().tasks[9].status == "changed"
-    assert own.last().tasks[9].reason.startswith("hourly: ")
+    assert own.last().tasks[9].outcome.reason.startswith("hourly: ")
     assert {name: own.pid(name) for name in services} == services

@@ -27,8 +27,8 @@ from blueprint import bootstrap
 from blueprint.bootstrap.environment import base_python
 from blueprint.core.task import within
 from blueprint.core.workspace import Workspace
-from blueprint.execution import journal
-from blueprint.execution.history import ExecutionRecord, last_execution
+from blueprint.execution import history, journal
+from blueprint.execution.history import ExecutionRecord
 from tests.support.live_platform import copy_checkout
 from tests.support.ports import free_ports
 
@@ -186,7 +186,7 @@ class Checkout:
 
     def last(self) -> ExecutionRecord:
         """The last execution."""
-        found = last_execution(self.workspace.journal)
+        found = history.load(self.workspace.journal).last
         assert found, "no execution is in the journal"
         return found
 

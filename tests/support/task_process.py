@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from blueprint.config.settings import Settings
     from blueprint.prefect_adapter.flow_host import FlowHost
     from blueprint.processes.manager import ServiceManager
-    from blueprint.tasks.functions import Context
+    from blueprint.tasks.context import Context
 
 
 def main() -> None:
@@ -46,8 +46,12 @@ def main() -> None:
 def _answer(request: dict[str, Any], root: Path, settings: Settings) -> dict[str, Any]:
     from blueprint.config.settings import Settings
     from blueprint.core.task import within
-    from blueprint.execution import outcome
-    from blueprint.tasks.functions import FUNCTIONS
+    from blueprint.execution.events import Event, TaskFinished
+    from blueprint.execution.executor import Executor
+    from blueprint.execution.outcome import TaskOutcome, combine
+    from blueprint.execution.plan import Mode, Plan, PlannedTask
+    from blueprint.tasks.registry import registry
+    from blueprint.tasks.units import unit_functions
 
     if request["changes"]:
         settings = Settings.model_validate(settings.model_dump(mode="json") | request["changes"])
@@ -55,12 +59,19 @@ def _answer(request: dict[str, Any], root: Path, settings: Settings) -> dict[str
     if request["task"] == "stop":
         return {"stopped": ctx.services.stop_all(within(request["seconds"]))}
     waited: list[str] = []
-    control = dataclasses.replace(within(request["seconds"], request["task"]), tell=waited.append)
-    try:
-        judged = outcome.returned(FUNCTIONS[request["task"]](ctx, control))
-    except Exception as error:  # noqa: BLE001  judged as the executor judges it
-        judged = outcome.raised(error)
-    return judged.as_record() | {"exit_code": int(judged.exit_code), "waited": waited}
+    outcomes: dict[str | None, TaskOutcome] = {}
+
+    def record(event: Event) -> None:
+        if isinstance(event, TaskFinished):
+            outcomes[event.deployment] = event.outcome
+
+    spec = registry()[request["task"]].spec
+    alone = dataclasses.replace(spec, needs=(), timeout=request["seconds"])
+    plan = Plan((PlannedTask(alone, Mode.RUN, "called by a test"),))
+    executor = Executor(plan, record, tell=lambda _unit, text: waited.append(text))
+    executor.run({unit: function for unit, function in unit_functions(ctx).items() if unit.task == spec.number})
+    told = combine(outcomes)
+    return told.as_record() | {"exit_code": int(told.exit_code), "waited": waited}
 
 
 @functools.cache
@@ -84,8 +95,7 @@ def _flows(root: Path) -> FlowHost:
 
 def _context(root: Path, settings: Settings, origin: str) -> Context:
     from blueprint.core.workspace import Workspace
-    from blueprint.platform.local import local_platform
-    from blueprint.tasks.functions import Context
+    from blueprint.tasks.context import Context
 
     workspace = Workspace(root)
 
@@ -94,12 +104,10 @@ def _context(root: Path, settings: Settings, origin: str) -> Context:
         path.write_text(text, encoding="utf-8")
         return str(path.relative_to(root))
 
-    services = _services(root)
     return Context(
         settings=settings,
         workspace=workspace,
-        services=services,
-        platform=local_platform(settings, workspace, services),
+        services=_services(root),
         flows=_flows(root),
         origin=origin,
         document=document,

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from blueprint import bootstrap
 from blueprint.cli.options import Options
-from blueprint.cli.setup import set_up
+from blueprint.cli.remembered import remembered
+from blueprint.cli.setup import set_up, take_lock
 from blueprint.config import sources as configuration
 from blueprint.config import toml_file
 from blueprint.config.keys import OF_DEPLOYMENT
 from blueprint.config.scaffold import pyproject, schema, table
 from blueprint.core.errors import ExitCode, FlowError, UsageError
 from blueprint.core.workspace import Workspace
-from blueprint.execution.history import remembered
+from blueprint.execution.lock import ExecutionLock
+from blueprint.tasks.setup_context import SetupContext
 
 if TYPE_CHECKING:
     from blueprint.config.settings import Settings
@@ -49,7 +51,7 @@ def run(options: Options, workspace: Workspace) -> int:
     Raises:
         UsageError: The flow cannot be found or loaded, or there is a table already.
     """
-    bootstrap.handover()
+    handed = bootstrap.handover() or {}
     path = workspace.root / "pyproject.toml"
     given = {key: one for key, one in configuration.from_arguments(options.settings).items() if one is not None}
     old = toml_file.read(path)
@@ -60,9 +62,20 @@ def run(options: Options, workspace: Workspace) -> int:
             f"{path} has a [tool.blueprint] already (it sets {', '.join(there)}).",
             "Give --force to replace it; the rest of the file is kept.",
         )
-    place = _place(options.target, workspace.root, given)
+    _place(options.target, workspace.root, given)
     workspace.prepare()
-    if not _ready(options, workspace, given):
+    lock = take_lock(workspace, options.argv, handed)
+    try:
+        return _write(options, workspace, given, lock)
+    finally:
+        lock.release()
+
+
+def _write(options: Options, workspace: Workspace, given: Mapping[str, Any], lock: ExecutionLock) -> int:
+    path = workspace.root / "pyproject.toml"
+    old = toml_file.read(path)
+    place = _place(options.target, workspace.root, given)
+    if not _ready(options, workspace, given, lock):
         return int(ExitCode.TASK_FAILED)
     try:
         settings, text, notes = _made(options, workspace, place, given)
@@ -129,17 +142,17 @@ def _above_packages(file: Path) -> Path:
     return folder
 
 
-def _ready(options: Options, workspace: Workspace, given: Mapping[str, Any]) -> bool:
+def _ready(options: Options, workspace: Workspace, given: Mapping[str, Any], lock: ExecutionLock) -> bool:
     """Whether this process runs in a complete environment, the given requirements included; made if it must be."""
     extra = given.get("requirements") or []
     if not isinstance(extra, list) or not all(isinstance(one, str) for one in extra):
         raise UsageError("requirements is no list of texts.", """Give it as --set 'requirements=["pandas>=2"]'.""")
     if bootstrap.environment_problem(workspace) is None:
         if not bootstrap.inside(workspace):
-            bootstrap.reexec(workspace, options.argv, {})
+            bootstrap.reexec(workspace, options.argv, {"lock": str(lock.fd)})
         if bootstrap.installation_problem(workspace, extra=extra) is None:
             return True
-    return set_up(workspace, options.argv, extra=extra)
+    return set_up(SetupContext(workspace, requirements=tuple(extra)), options.argv, lock)
 
 
 def _made(

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from blueprint.cli.options import Options
 from blueprint.cli.planning import plan_for
+from blueprint.cli.remembered import remembered
 from blueprint.core import venv
 from blueprint.core.errors import ExitCode
 from blueprint.core.task import PHASES
 from blueprint.core.workspace import Workspace
-from blueprint.execution.history import remembered
+from blueprint.execution import history
 from blueprint.execution.plan import Mode, Plan, PlannedTask
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def run(options: Options, workspace: Workspace) -> int:
     venv.reexec_in_venv(workspace.venv, workspace.script, options.argv)
     venv.handed_over()
     problem = venv.problem(workspace.venv)
-    plan = plan_for(options, workspace)
+    plan = plan_for(options, history.load(workspace.journal))
     found = _nothing_found(problem) if problem else _found(options, workspace)
     _show(plan, found)
     return int(ExitCode.PROVEN)
@@ -64,17 +65,14 @@ def _found(options: Options, workspace: Workspace) -> dict[int, str]:
     found[8] = _would(checks["server"])
     found[13] = _would(checks["worker"]) if "worker" in checks else "would skip (flow.serve needs no worker)"
     deployments = [check for name, check in checks.items() if name.startswith(status.DEPLOYMENT)]
-    found[15] = _would(*deployments)
+    found[15] = _would(*deployments) if checks["server"].ok else "unknown (the server is down)"
     return found
 
 
 def _would(*checks: Check) -> str:
-    """Say what a run would do about these and why, as far as it can be seen."""
-    for state, action in (("down", "would run"), ("unknown", "unknown")):
-        reasons = [check.detail for check in checks if check.state == state]
-        if reasons:
-            return f"{action} ({'; '.join(reasons)})"
-    return f"would skip ({'; '.join(check.detail for check in checks)})"
+    """What a run would do about these; if it would act, for the sake of which."""
+    wrong = [check.detail for check in checks if not check.ok]
+    return f"would run ({'; '.join(wrong)})" if wrong else f"would skip ({'; '.join(one.detail for one in checks)})"
 
 
 def _show(plan: Plan, found: dict[int, str]) -> None:

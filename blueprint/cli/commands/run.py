@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from blueprint import bootstrap
 from blueprint.cli.options import Options
+from blueprint.cli.remembered import accept, refuse, remembered
 from blueprint.cli.session import Session, begin, take_over
 from blueprint.config import sources
 from blueprint.config.entrypoint import validate_entrypoint
+from blueprint.config.redaction import REDACTOR, configured, unjudged
 from blueprint.core.errors import BlueprintError, ExitCode, UsageError
 from blueprint.core.files import write_whole
+from blueprint.core.task import Stage, TaskControl
 from blueprint.core.workspace import Workspace
-from blueprint.execution.executor import TaskFunction
-from blueprint.execution.history import remembered
+from blueprint.execution.events import ServiceStarted, Unit
+from blueprint.execution.executor import UnitFunction
 from blueprint.execution.interruption import Interruption
 from blueprint.execution.plan import Mode
 from blueprint.tasks.registry import registry
@@ -29,31 +32,26 @@ from blueprint.tasks.setup_context import SetupContext
 if TYPE_CHECKING:
     from blueprint.config.settings import Settings
 
-OUTSIDE = (1, 2)  # tasks that any Python can do
-BARE = (3, 4)  # tasks of the environment's Python with nothing installed yet
-PLATFORM = range(5, 31)
-
 
 def run(options: Options, workspace: Workspace) -> int:
-    """Carry out what was asked for; the exit code says how it ended."""
+    """Carry out the plan that was asked for; the exit code says how it ended."""
     interruption = Interruption()
     interruption.install()
     os.chdir(workspace.root)
     handed = bootstrap.handover() or {}
+    _learn_secrets(options, workspace)
     if "execution" in handed:
         session: Session | None = take_over(handed, workspace, interruption)
     else:
         if not bootstrap.inside(workspace) and not bootstrap.environment_problem(workspace):
             interruption.pass_on()
             bootstrap.reexec(workspace, options.argv, {})
-        # Bad settings are refused before anything is started; without Pydantic, those whose names are wrong.
-        sources.read(workspace.root, os.environ, options.settings, remembered(workspace))
         if bootstrap.inside(workspace):
             with contextlib.suppress(ImportError):  # task 4 has yet to bring, or to mend, what judges the values
-                _settings(options, workspace, remembered(workspace))
+                _settings(workspace, options.settings)
         session = begin(options, workspace, interruption)
     if session is None:
-        print("Nothing to resume: the last execution passed all that it was asked for.")
+        print("Nothing to resume: the last execution passed everything that it was asked for.")
         return int(ExitCode.PROVEN)
     try:
         return _carry_out(session, options)
@@ -62,32 +60,38 @@ def run(options: Options, workspace: Workspace) -> int:
         session.lock.release()
 
 
-def _settings(options: Options, workspace: Workspace, before: tuple[str, ...]) -> Settings:
-    settings = sources.load(workspace.root, os.environ, options.settings, before)
-    for one in settings.each():
-        folder, further = workspace.root / one.source, bool(one.requirements)
-        validate_entrypoint(one.entrypoint, folder, may_be_installed=further)
+def _learn_secrets(options: Options, workspace: Workspace) -> None:
+    """Know the secrets before anything is written; refuse unknown keys before anything is started."""
+    values, _ = sources.read(workspace.root, os.environ, options.settings, remembered(workspace))
+    REDACTOR.learn(unjudged(values))
+
+
+def _settings(workspace: Workspace, given: tuple[str, ...]) -> Settings:
+    settings = sources.load(workspace.root, os.environ, given, remembered(workspace))
+    for deployment in settings.each():
+        folder, further = workspace.root / deployment.source, bool(deployment.requirements)
+        validate_entrypoint(deployment.entrypoint, folder, may_be_installed=further)
     return settings
 
 
 def _carry_out(session: Session, options: Options) -> int:
-    workspace, execution = session.workspace, session.execution
+    workspace, executor = session.workspace, session.executor
     url, error = "", None
     try:
         if not bootstrap.inside(workspace):
-            execution.run(_bare_functions(workspace, options, OUTSIDE))
-            if _passed(session, 2):
+            executor.run(_setup_functions(workspace, options, Stage.SYSTEM))
+            if _passed(session, Stage.SYSTEM):
                 session.close()
                 session.interruption.pass_on()
                 bootstrap.reexec(workspace, options.argv, session.handover())
-        execution.run(_bare_functions(workspace, options, (*OUTSIDE, *BARE)))
-        if _passed(session, 4):
+        executor.run(_setup_functions(workspace, options, Stage.SYSTEM, Stage.BARE))
+        if _passed(session, Stage.BARE):
             importlib.invalidate_caches()
-            settings = _judged_settings(session, options)
-            url = settings.server_url
+            settings = _judged_settings(session)
+            url = settings.public_url
             _run_platform_tasks(session, settings)
-        else:
-            execution.run(dict.fromkeys(PLATFORM, _never))  # records each of them as blocked
+        else:  # records each of them as blocked
+            executor.run({Unit(task.spec.number): _never for task in registry().values() if _is_installed(task)})
     except BlueprintError as raised:
         error = raised
     except Exception as bug:
@@ -96,27 +100,43 @@ def _carry_out(session: Session, options: Options) -> int:
     return session.finish(url, error)
 
 
-def _judged_settings(session: Session, options: Options) -> Settings:
+def _is_installed(task: Any) -> bool:
+    return bool(task.spec.stage is Stage.INSTALLED)
+
+
+def _judged_settings(session: Session) -> Settings:
     try:
-        return _settings(options, session.workspace, session.remembered)
+        settings = _settings(session.workspace, ())
     except UsageError:
-        session.refuse_settings()
+        refuse(session.workspace)
         raise
+    accept(session.workspace)
+    for deployment in settings.each():
+        REDACTOR.learn(configured(deployment, {}))
+    session.lines.line(settings.describe_flow())
+    return settings
 
 
-def _passed(session: Session, number: int) -> bool:
-    status = session.execution.statuses.get(number)
-    return status is not None and status.passed and not session.interruption.stop.is_set()
+def _passed(session: Session, stage: Stage) -> bool:
+    """Tell whether the tasks of a stage have passed, so that the next one can begin."""
+    numbers = [task.spec.number for task in registry().values() if task.spec.stage is stage]
+    statuses = session.executor.statuses
+    passed = all(number in statuses and statuses[number].passed for number in numbers)
+    return passed and not session.interruption.stop.is_set()
 
 
-def _never(_handle: object) -> Any:
-    raise AssertionError("a task ran although what it needs had failed")
+def _never(_control: TaskControl) -> Any:
+    raise AssertionError("a task ran although one that it needs had failed")
 
 
-def _bare_functions(workspace: Workspace, options: Options, numbers: tuple[int, ...]) -> dict[int, TaskFunction]:
+def _setup_functions(workspace: Workspace, options: Options, *stages: Stage) -> dict[Unit, UnitFunction]:
     extra = sources.requirements(workspace.root, os.environ, options.settings, remembered(workspace))
     ctx = SetupContext(workspace, requirements=extra)
-    return {number: functools.partial(registry()[number].function, ctx) for number in numbers}
+    return {
+        Unit(number): functools.partial(task.function, ctx)
+        for number, task in registry().items()
+        if task.spec.stage in stages
+    }
 
 
 def _run_platform_tasks(session: Session, settings: Settings) -> None:
@@ -130,35 +150,33 @@ def _run_platform_tasks(session: Session, settings: Settings) -> None:
     for deployment in settings.each():
         flows.start(deployment)  # it imports Prefect beside this process and the server
 
-    from blueprint.platform.local import local_platform
     from blueprint.processes.manager import ServiceManager
-    from blueprint.tasks.functions import FUNCTIONS, Context, extra_seconds
+    from blueprint.tasks.context import Context
+    from blueprint.tasks.units import extra_seconds, unit_functions
 
     def started(name: str, details: dict[str, Any]) -> None:
-        session.journal.append("service started", service=name, **details)
+        session.journal.append(ServiceStarted(service=name, **details))
 
     workspace = session.workspace
-    services = ServiceManager(workspace.services, workspace.identity(), started)
     context = Context(
         settings=settings,
         workspace=workspace,
-        services=services,
-        platform=local_platform(settings, workspace, services),
+        services=ServiceManager(workspace.services, workspace.identity(), started),
         flows=flows,
         origin=session.origin,
         document=functools.partial(_write_document, session),
         with_worker=session.plan.mode_of(13) is not Mode.NOT_NEEDED,
     )
-    session.execution.jobs = settings.jobs
-    session.execution.extra_seconds = extra_seconds(settings)
+    session.executor.jobs = settings.jobs
+    session.executor.extra_seconds = extra_seconds(settings)
     try:
-        session.execution.run({number: functools.partial(function, context) for number, function in FUNCTIONS.items()})
+        session.executor.run(unit_functions(context))
     finally:
         flows.close()
 
 
 def _write_document(session: Session, text: str, key: str) -> str:
-    """Keep task 28's document beside the log, under the deployment's key if there are several; returns its name."""
+    """Keep task 28's document beside the log, under the deployment's key if there are several; return its name."""
     path = session.log.with_name(f"{session.log.stem}_failure_handling{f'_{key}' if key else ''}.md")
-    write_whole(path, text)
+    write_whole(path, REDACTOR(text))
     return str(path.relative_to(session.workspace.root))

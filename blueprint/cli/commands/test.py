@@ -9,9 +9,10 @@ from pathlib import Path
 
 from blueprint import bootstrap
 from blueprint.cli.options import Options
-from blueprint.cli.setup import set_up
+from blueprint.cli.setup import set_up, take_lock
 from blueprint.core.errors import ExitCode
 from blueprint.core.workspace import Workspace
+from blueprint.tasks.setup_context import SetupContext
 
 LOCK = Path("tests") / "requirements.lock"
 # Most tests wait for services and flow runs; tests/conftest.py keeps those together that share a platform.
@@ -22,8 +23,11 @@ def run(options: Options, workspace: Workspace) -> int:
     """Install what the tests need, run them, and return whether they passed as an exit code."""
     os.chdir(workspace.program)
     workspace.prepare()
-    bootstrap.handover()
-    if not set_up(workspace, options.argv, lock=str(LOCK)):
-        return int(ExitCode.TASK_FAILED)
-    code = subprocess.run([sys.executable, "-m", "pytest", *WORKERS, *options.rest], check=False).returncode
+    lock = take_lock(workspace, options.argv, bootstrap.handover() or {})
+    try:
+        if not set_up(SetupContext(workspace, str(LOCK)), options.argv, lock):
+            return int(ExitCode.TASK_FAILED)
+        code = subprocess.run([sys.executable, "-m", "pytest", *WORKERS, *options.rest], check=False).returncode
+    finally:
+        lock.release()
     return int(ExitCode.PROVEN if code == 0 else ExitCode.TASK_FAILED)

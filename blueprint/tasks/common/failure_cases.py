@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from blueprint.config.redaction import redact
 from blueprint.config.settings import RetryPolicy
 from blueprint.core.task import Evidence, TaskControl, TaskFailed, TaskSkipped
 from blueprint.prefect_adapter import flow_runs
@@ -45,7 +44,7 @@ def document(ctx: Context, control: TaskControl) -> Evidence:
     if made_retried is not None:
         case, details["retried"] = _retried(ctx, wait_for_end(ctx, made_retried.run, control), control)
         cases.insert(0, case)
-    details["document"] = ctx.document(redact(render(cases, of=ctx.label), ctx.secrets()), ctx.key)
+    details["document"] = ctx.document(render(cases, of=ctx.label), ctx.key)
     created = [made.reason for made in (made_retried, made_failing) if made is not None and made.created]
     return Evidence(
         f"{'; '.join(case.short for case in cases)}; written to {details['document']}",

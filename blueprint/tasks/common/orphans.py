@@ -48,7 +48,7 @@ def crash_those_before_the_worker(ctx: Context, name: str = specs.WORKER) -> lis
     if record is None or not _only_ours_could(ctx):
         return []
     started = datetime.fromisoformat(record.started_at)
-    names = {one.settings.deployment for one in ctx.each()}
+    names = {one.settings.deployment for one in ctx.each().values()}
     every = [one for name in sorted(names) for one in deployments.deployments_named(name)]
     at_work = [run for one in every for run in flow_runs.runs(deployment_id=one.id, types=AT_WORK)]
     return _crash(run for run in _without_process(ctx, at_work) if flow_runs.transitions(run.id)[-1].at < started)
@@ -137,5 +137,5 @@ def _only_ours_could(ctx: Context) -> bool:
     """Whether no other worker is there that could have taken a run; its processes may be on another machine."""
     if ctx.settings.serves:
         return True
-    ours = specs.worker_name(ctx.services.workspace)
+    ours = specs.worker_name(ctx.workspace)
     return not any(one.status == "ONLINE" and one.name != ours for one in pools.workers(ctx.settings.pool))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import zlib
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,11 +13,13 @@ import pytest
 from blueprint.cli import session as sessions
 from blueprint.cli.commands import run
 from blueprint.cli.options import parse
+from blueprint.cli.remembered import accept, remembered
 from blueprint.cli.session import Session
 from blueprint.core.errors import EnvironmentRefused, ExitCode, UsageError
 from blueprint.core.workspace import Workspace
-from blueprint.execution.executor import Execution
-from blueprint.execution.history import ExecutionRecord, last_execution, remembered
+from blueprint.execution.events import Unit
+from blueprint.execution.executor import Executor
+from blueprint.execution.history import ExecutionRecord, load
 from blueprint.execution.interruption import Interruption
 
 ALL = ("--phase", "all")
@@ -40,7 +44,7 @@ def end(session: Session) -> None:
 
 
 def last(workspace: Workspace) -> ExecutionRecord:
-    found = last_execution(workspace.journal)
+    found = load(workspace.journal).last
     assert found is not None
     return found
 
@@ -52,7 +56,7 @@ def test_a_bug_in_the_middle_of_an_execution_is_in_its_record(
         raise ZeroDivisionError("division by zero")
 
     session = begin(workspace, *ALL)
-    monkeypatch.setattr(Execution, "run", bug)
+    monkeypatch.setattr(Executor, "run", bug)
     with pytest.raises(ZeroDivisionError):
         run._carry_out(session, parse(ALL))
     end(session)
@@ -65,7 +69,7 @@ def test_an_execution_whose_folder_was_removed_under_it_stops_in_one_sentence(wo
     shutil.rmtree(workspace.state)
     second = begin(workspace, *ALL)  # nothing is left that could tell it of the first
     with pytest.raises(EnvironmentRefused, match="was removed while this execution was at work") as refusal:
-        first.execution.run({1: lambda _handle: pytest.fail("a task was started")})
+        first.executor.run({Unit(1): lambda _handle: pytest.fail("a task was started")})
     assert first.finish("", refusal.value) == ExitCode.ENVIRONMENT
     end(first)
     assert last(workspace).id == second.id
@@ -75,13 +79,13 @@ def test_an_execution_whose_folder_was_removed_under_it_stops_in_one_sentence(wo
 
 def test_a_value_that_is_refused_once_it_can_be_judged_is_not_remembered(workspace: Workspace) -> None:
     good = begin(workspace, *ALL, "--port", "5200", "--set", "cron=0 6 * * *")
-    good.journal.append("task started", task=5, mode="run")  # its settings were accepted
+    accept(workspace)
     end(good)
     bad = begin(workspace, "--resume", "--set", "cron=nonsense")
     assert set(remembered(workspace)) == {"port=5200", "cron=nonsense"}  # a kill now, and `--resume` says so again
     (workspace.root / "pyproject.toml").write_text("[tool.blueprint]\n")
     with pytest.raises(UsageError, match="cron"):
-        run._judged_settings(bad, parse(["--resume", "--set", "cron=nonsense"]))
+        run._judged_settings(bad)
     end(bad)
     assert set(remembered(workspace)) == {"port=5200", "cron=0 6 * * *"}
 
@@ -95,6 +99,41 @@ def test_values_of_an_execution_killed_before_they_could_be_judged_stay_and_neve
     again = begin(workspace, "--resume")
     (workspace.root / "pyproject.toml").write_text("[tool.blueprint]\n")
     with pytest.raises(UsageError, match="command line of the last execution: jobs"):
-        run._judged_settings(again, parse(["--resume"]))
+        run._judged_settings(again)
     end(again)
     assert remembered(workspace) == ()
+
+
+def test_settings_that_an_older_version_kept_in_its_journal_still_hold(workspace: Workspace) -> None:
+    workspace.root.mkdir()
+    workspace.prepare()
+    record = {"v": 1, "at": "2026-01-01T00:00:00+00:00", "kind": "execution started", "execution": "E1"}
+    line = json.dumps({**record, "settings": ["port=5200"], "plan": {"1": "run"}}, separators=(",", ":"))[:-1].encode()
+    workspace.journal.write_bytes(line + b',"crc":"%08x"}\n' % zlib.crc32(line))
+    assert remembered(workspace) == ("port=5200",)
+    end(begin(workspace, *ALL, "--set", "jobs=2"))
+    assert set(remembered(workspace)) == {"port=5200", "jobs=2"}
+    assert "port=5200" not in workspace.journal.read_text().splitlines()[1]
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"accepted": 1, "proposed": null}', "{"])
+def test_a_damaged_file_of_settings_is_one_sentence(workspace: Workspace, damage: str) -> None:
+    workspace.root.mkdir()
+    workspace.prepare()
+    workspace.remembered_settings.write_text(damage)
+    with pytest.raises(EnvironmentRefused, match=r"settings.json.* cannot be used"):
+        begin(workspace, *ALL)
+
+
+def test_secrets_of_the_command_line_reach_neither_journal_nor_log_nor_lock(workspace: Workspace) -> None:
+    secret = ("--set", 'parameters={"password": "hunter22", "plain": "word"}')
+    workspace.root.mkdir()
+    (workspace.root / "pyproject.toml").write_text("[tool.blueprint]\n")
+    run._learn_secrets(parse((*ALL, *secret)), workspace)
+    session = begin(workspace, *ALL, *secret)
+    assert "hunter22" not in workspace.lock.read_text()
+    session.finish("", UsageError("hunter22 is refused."))
+    end(session)
+    written = [path for path in workspace.root.rglob("*") if path.is_file() and b"hunter22" in path.read_bytes()]
+    assert written == [workspace.remembered_settings]  # private, and needed by the next command
+    assert workspace.remembered_settings.stat().st_mode & 0o077 == 0

@@ -27,8 +27,10 @@ from hypothesis import strategies as st
 from blueprint.core.errors import EnvironmentRefused, ExitCode
 from blueprint.core.task import Status
 from blueprint.execution import journal as journal_module
-from blueprint.execution.history import executions
+from blueprint.execution.events import Event, TaskFinished
+from blueprint.execution.history import ExecutionRecord, History
 from blueprint.execution.journal import Journal, JournalDamaged, read
+from blueprint.execution.outcome import TaskOutcome
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -37,11 +39,26 @@ WRITER = """
     import os, sys
     from pathlib import Path
     from blueprint.execution.journal import Journal
+    from blueprint.execution.events import Event
+
+    class Note(Event):
+        kind = "task finished"
+
+        def __init__(self, fields):
+            self.__dict__["noted"] = fields
+
+        def fields(self):
+            return self.__dict__["noted"]
+
+        @classmethod
+        def from_record(cls, record):
+            return cls(record)
+
     path, size, first = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     with Journal.open(path, "E1") as journal:
         number = first
         while True:
-            journal.append("task finished", number=number, summary="x" * size)
+            journal.append(Note({"number": number, "summary": "x" * size}))
             os.write(1, b"%d\\n" % number)
             number += 1
 """
@@ -51,6 +68,24 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
+
+
+class Note(Event):
+    """An event of any kind with any fields."""
+
+    def __init__(self, kind: str, **fields: Any) -> None:
+        self.__dict__.update(kind=kind, noted=fields)
+
+    def fields(self) -> dict[str, Any]:
+        return dict(self.__dict__["noted"])
+
+    @classmethod
+    def from_record(cls, record: Any) -> Note:
+        return cls("", **record)
+
+
+def executions(records: list[dict[str, Any]]) -> list[ExecutionRecord]:
+    return History(records).executions
 
 
 @pytest.fixture
@@ -63,7 +98,7 @@ def written(path: Path, summaries: list[str]) -> list[bytes]:
     path.unlink(missing_ok=True)
     with Journal.open(path, "E1") as journal:
         for summary in summaries:
-            journal.append("task finished", task=1, status="ok", summary=summary)
+            journal.append(Note("task finished", task=1, status="ok", summary=summary))
     return path.read_bytes().splitlines(keepends=True)
 
 
@@ -87,14 +122,26 @@ def in_child(work: Callable[[], None]) -> int:
 class TestRecords:
     def test_everything_that_was_recorded_is_read_back(self, path: Path) -> None:
         with Journal.open(path, "E1") as journal:
-            first = journal.append("execution started", plan={"1": "run"}, command="run_blueprint.py --phase all")
-            second = journal.append("task started", task=1, mode="run")
-        assert read(path) == [first, second]
+            journal.append(Note("execution started", plan={"1": "run"}, command="run_blueprint.py --phase all"))
+            entry = journal.append(Note("task started", task=1, mode="run"))
+        first, second = read(path)
+        assert (first["kind"], first["plan"]) == ("execution started", {"1": "run"})
+        assert (second["kind"], second["task"], second["mode"]) == ("task started", 1, "run")
         assert first["v"] == 1
-        assert first["execution"] == second["execution"] == "E1"
-        assert first["kind"] == "execution started"
+        assert first["execution"] == second["execution"] == entry.execution == "E1"
         assert datetime.fromisoformat(first["at"]).utcoffset() == timedelta(0)
         assert len(first["at"]) == len("2026-10-08T07:00:00.123456+00:00")
+        assert entry.at == second["at"]
+
+    def test_a_secret_is_taken_out_before_a_record_is_written(self, path: Path) -> None:
+        def redact(value: Any) -> Any:
+            return json.loads(json.dumps(value).replace("hunter2", "***"))
+
+        with Journal.open(path, "E1", redact=redact) as journal:
+            entry = journal.append(TaskFinished(1, None, TaskOutcome(Status.OK, "as hunter2", {"deep": ["hunter2"]})))
+        assert b"hunter2" not in path.read_bytes()
+        assert isinstance(entry.event, TaskFinished)
+        assert entry.event.outcome.details == {"deep": ["***"]}
 
     @given(fields=st.dictionaries(st.text(st.characters(codec="ascii", categories=["Ll"]), min_size=1), VALUES))
     @settings(max_examples=100, deadline=None)
@@ -103,8 +150,8 @@ class TestRecords:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "journal.jsonl"
             with Journal.open(path, "E1") as journal:
-                journal.append("task finished", **fields)
-                journal.append("after")
+                journal.append(Note("task finished", **fields))
+                journal.append(Note("after"))
             first, second = read(path)
             assert {name: first[name] for name in fields} == fields
             assert second["kind"] == "after"
@@ -113,7 +160,7 @@ class TestRecords:
     def test_file_names_that_are_not_text_are_kept(self, path: Path) -> None:
         name = os.fsdecode(b"caf\xe9\n\x85")
         with Journal.open(path) as journal:
-            journal.append("task finished", details={"file": name, "path": Path("/x"), "crc": "kept"})
+            journal.append(Note("task finished", details={"file": name, "path": Path("/x"), "crc": "kept"}))
         assert read(path)[0]["details"] == {"file": name, "path": "/x", "crc": "kept"}
 
     def test_each_line_can_be_read_by_any_json_reader(self, path: Path) -> None:
@@ -123,7 +170,7 @@ class TestRecords:
     def test_a_second_execution_adds_to_the_record_of_the_first(self, path: Path) -> None:
         for execution in ("E1", "E2"):
             with Journal.open(path, execution) as journal:
-                journal.append("execution started")
+                journal.append(Note("execution started"))
         assert [record["execution"] for record in read(path)] == ["E1", "E2"]
 
     def test_no_journal_yet_means_no_executions(self, path: Path) -> None:
@@ -140,7 +187,7 @@ class TestRecords:
 
             def append_some(name: int) -> None:
                 for number in range(50):
-                    journal.append("service started", name=name, number=number)
+                    journal.append(Note("service started", name=name, number=number))
 
             threads = [threading.Thread(target=append_some, args=(name,)) for name in range(4)]
             for thread in threads:
@@ -157,7 +204,7 @@ class TestRecords:
         journal.close()
         journal.close()
         with pytest.raises(ValueError, match="closed: service started"):
-            journal.append("service started")
+            journal.append(Note("service started"))
         assert read(path) == []
 
     def test_every_record_is_on_disk_before_the_append_returns(
@@ -174,7 +221,7 @@ class TestRecords:
         with Journal.open(path) as journal:
             monkeypatch.setattr(os, "fsync", fsync)
             for _ in range(3):
-                journal.append("task started")
+                journal.append(Note("task started"))
                 calls.append(("returned", path.stat().st_size))
         assert [name for name, _ in calls] == ["fsync", "returned"] * 3
         assert [size for _, size in calls[::2]] == [size for _, size in calls[1::2]]
@@ -188,7 +235,7 @@ class TestTornEnd:
             path.write_bytes(whole[:cut])
             assert summaries_in(path) == ["first", "second"], cut
             with Journal.open(path, "E2") as journal:
-                journal.append("task finished", summary="after")
+                journal.append(Note("task finished", summary="after"))
             assert summaries_in(path) == ["first", "second", "after"], cut
             seals = [record for record in read(path) if record["kind"] == "journal sealed"]
             torn = whole[start:cut]
@@ -357,13 +404,13 @@ class TestKilledWriter:
                 journal = Journal.open(path)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (size + kept, size + kept))
                 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-                journal.append("task finished", summary="x" * 500)
+                journal.append(Note("task finished", summary="x" * 500))
 
             assert os.WTERMSIG(in_child(die)) == signal.SIGXFSZ
             assert path.stat().st_size == size + kept  # really torn at that byte
             assert summaries_in(path) == ["first"]
             with Journal.open(path) as journal:
-                journal.append("task finished", summary="after")
+                journal.append(Note("task finished", summary="after"))
             assert summaries_in(path) == ["first", "after"]
 
 
@@ -381,10 +428,10 @@ class TestFullDisk:
                 journal = Journal.open(path)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (size + room, resource.RLIM_INFINITY))
                 with pytest.raises(EnvironmentRefused, match="no room is left on the disk"):
-                    journal.append("task finished", summary="x" * 700)
+                    journal.append(Note("task finished", summary="x" * 700))
                 assert path.stat().st_size == size  # the part that went in was taken back
                 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-                journal.append("execution finished", status="interrupted")
+                journal.append(Note("execution finished", status="interrupted"))
 
             assert in_child(fill) == 0
             assert [record["kind"] for record in read(path)] == ["task finished", "execution finished"]
@@ -407,9 +454,9 @@ class TestFullDisk:
                 broken.setattr(journal_module, "write_all", torn_write)
                 broken.setattr(os, "ftruncate", no_truncation)
                 with pytest.raises(EnvironmentRefused, match="Input/output error"):
-                    journal.append("task finished", summary="lost")
+                    journal.append(Note("task finished", summary="lost"))
             assert summaries_in(path) == ["first"]
-            journal.append("task finished", summary="after")
+            journal.append(Note("task finished", summary="after"))
         assert summaries_in(path) == ["first", "after"]
 
     @pytest.fixture
@@ -430,14 +477,14 @@ class TestFullDisk:
         with Journal.open(path) as journal:
             with contextlib.suppress(EnvironmentRefused):
                 while acknowledged < 100:
-                    journal.append("task finished", number=acknowledged, summary="x" * 1000)
+                    journal.append(Note("task finished", number=acknowledged, summary="x" * 1000))
                     acknowledged += 1
             assert 20 < acknowledged < 64
             with pytest.raises(EnvironmentRefused, match=r"no room is left on the disk \(No space left on device\)"):
-                journal.append("task finished", number=acknowledged, summary="x" * 4096)
+                journal.append(Note("task finished", number=acknowledged, summary="x" * 4096))
             assert [record["number"] for record in read(path)] == list(range(acknowledged))
             subprocess.run(["mount", "-o", "remount,size=128k", tiny], check=True)
-            journal.append("execution finished", status="interrupted")
+            journal.append(Note("execution finished", status="interrupted"))
         assert [record["kind"] for record in read(path)][-1] == "execution finished"
 
     def test_journal_that_cannot_even_be_made_is_one_clear_sentence(self, tmp_path: Path) -> None:
@@ -449,26 +496,34 @@ class TestHistory:
     def record_two(self, path: Path) -> None:
         with Journal.open(path, "E1") as journal:
             journal.append(
-                "execution started", origin="E1", command="--phase all", pid=7, log="x.log", plan={"1": "run"}
+                Note("execution started", origin="E1", command="--phase all", pid=7, log="x.log", plan={"1": "run"})
             )
-            journal.append("task started", task=1, mode="run")
+            journal.append(Note("task started", task=1, mode="run"))
             journal.append(
-                "task finished", task=1, status="changed", seconds=1.5, summary="s", details={"a": 1}, reason="was gone"
+                Note(
+                    "task finished",
+                    task=1,
+                    status="changed",
+                    seconds=1.5,
+                    summary="s",
+                    details={"a": 1},
+                    reason="was gone",
+                )
             )
-            journal.append("task started", task=2, mode="run")
+            journal.append(Note("task started", task=2, mode="run"))
         with Journal.open(path, "E2") as journal:
-            journal.append("execution started", origin="E1", plan={"1": "check first", "2": "run"})
-            journal.append("task started", task=2, mode="run")
+            journal.append(Note("execution started", origin="E1", plan={"1": "check first", "2": "run"}))
+            journal.append(Note("task started", task=2, mode="run"))
             journal.append(
-                "task finished", task=2, status="failed", what="no", where_to_look="here", hint="that", seconds=2
+                Note("task finished", task=2, status="failed", what="no", where_to_look="here", hint="that", seconds=2)
             )
-            journal.append("task finished", task=3, status="blocked", summary="needs task 2, which failed")
-            journal.append("execution finished", status="failed", exit_code=1)
+            journal.append(Note("task finished", task=3, status="blocked", summary="needs task 2, which failed"))
+            journal.append(Note("execution finished", status="failed", exit_code=1))
 
     def test_a_killed_execution_is_told_as_interrupted_in_the_task_that_it_was_at(self, path: Path) -> None:
         self.record_two(path)
         killed, failed = executions(read(path))
-        assert (killed.id, killed.origin, killed.command, killed.pid, killed.log) == (
+        assert (killed.id, killed.origin, killed.started.command, killed.started.pid, killed.started.log) == (
             "E1", "E1", "--phase all", 7, "x.log",
         )  # fmt: skip
         assert (killed.status, killed.exit_code, killed.interrupted) == (None, None, True)
@@ -477,15 +532,15 @@ class TestHistory:
         assert not killed.passed(2)
         assert not killed.passed(3)
         first, second = killed.tasks[1], killed.tasks[2]
-        assert (first.status, first.mode, first.seconds, first.summary) == (Status.CHANGED, "run", 1.5, "s")
-        assert (first.details, first.reason) == ({"a": 1}, "was gone")
+        assert (first.status, first.mode, first.seconds, first.outcome.summary) == (Status.CHANGED, "run", 1.5, "s")
+        assert (first.outcome.details, first.outcome.reason) == ({"a": 1}, "was gone")
         assert first.started_at < first.finished_at
         assert (second.status, second.mode, second.seconds, second.finished_at) == (Status.INTERRUPTED, "run", None, "")
 
         assert (failed.status, failed.exit_code, failed.interrupted) == ("failed", 1, False)
         assert failed.origin == "E1"
-        wrong = failed.tasks[2]
-        assert (wrong.status, wrong.what, wrong.where_to_look, wrong.hint) == (
+        wrong = failed.tasks[2].outcome
+        assert (wrong.status, wrong.summary, wrong.where_to_look, wrong.hint) == (
             Status.FAILED, "no", "here", "that",
         )  # fmt: skip
         assert failed.tasks[3].status is Status.BLOCKED
@@ -524,7 +579,7 @@ class TestHistory:
 
     def test_records_of_an_execution_whose_start_was_put_away_are_passed_over(self, path: Path) -> None:
         with Journal.open(path, "E1") as journal:
-            journal.append("task finished", task=1, status="ok")
-            journal.append("execution finished", status="passed")
-            journal.append("something new", execution="E2")
+            journal.append(Note("task finished", task=1, status="ok"))
+            journal.append(Note("execution finished", status="passed"))
+            journal.append(Note("something new", execution="E2"))
         assert executions(read(path)) == []

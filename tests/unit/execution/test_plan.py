@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from blueprint.core.errors import UsageError
 from blueprint.core.task import Status, TaskSpec
-from blueprint.execution.history import ExecutionRecord, TaskRecord
-from blueprint.execution.plan import Mode, Order, Plan, longest_chains, make_plan
+from blueprint.execution.events import ExecutionStarted, Unit
+from blueprint.execution.executor import _Order
+from blueprint.execution.history import ExecutionRecord, TaskRecord, UnitRecord
+from blueprint.execution.outcome import TaskOutcome
+from blueprint.execution.plan import Mode, Plan, longest_chains, make_plan
 from blueprint.tasks.registry import specs
 
 ALL = tuple(range(1, 31))
@@ -26,9 +29,11 @@ def needed_by(numbers: tuple[int, ...]) -> set[int]:
 def ended(plan: Plan, statuses: Mapping[int, Status], execution: str = "E1") -> ExecutionRecord:
     return ExecutionRecord(
         id=execution,
-        origin=plan.origin or execution,
-        plan={int(number): mode for number, mode in plan.as_record().items()},
-        tasks={number: TaskRecord(number, status) for number, status in statuses.items()},
+        started=ExecutionStarted(origin=plan.origin or execution, plan=plan.as_record()),
+        tasks={
+            number: TaskRecord(number, {None: UnitRecord(outcome=TaskOutcome(status))})
+            for number, status in statuses.items()
+        },
     )
 
 
@@ -73,7 +78,7 @@ def test_resume_from_a_task_runs_it_and_all_after_it(first: int) -> None:
 
 
 def test_resume_from_keeps_the_origin_so_that_no_flow_run_is_made_twice() -> None:
-    last = ExecutionRecord(id="E2", origin="E1")
+    last = ExecutionRecord(id="E2", started=ExecutionStarted(origin="E1"))
     plan = make_plan(specs(), resume_from=14, resume=last)
     assert plan.origin == "E1"
     assert plan.to_run == tuple(range(14, 31))
@@ -101,7 +106,7 @@ def test_contradicting_choices_are_refused() -> None:
     with pytest.raises(UsageError, match="--phase cannot be combined"):
         make_plan(specs(), phase=1, resume_from=14)
     with pytest.raises(UsageError, match="--phase cannot be combined"):
-        make_plan(specs(), phase=1, resume=ExecutionRecord(id="E1", origin="E1"))
+        make_plan(specs(), phase=1, resume=ExecutionRecord(id="E1"))
 
 
 @pytest.mark.parametrize("status", [Status.INTERRUPTED, Status.FAILED, Status.BLOCKED, None])
@@ -165,15 +170,15 @@ def test_the_journal_keeps_a_plan_in_full() -> None:
 
 
 @given(st.lists(st.sets(st.integers(0, 30), max_size=3), min_size=1, max_size=30))
-def test_order_gives_each_task_once_after_what_it_needs_and_by_number(drawn: list[set[int]]) -> None:
-    needs = {number: {need for need in some if need < number} for number, some in enumerate(drawn)}
-    order = Order(needs)
+def test_order_gives_each_unit_once_after_what_it_needs_and_by_number(drawn: list[set[int]]) -> None:
+    needs = {Unit(number): [Unit(need) for need in some if need < number] for number, some in enumerate(drawn)}
+    order = _Order(needs, None)
     given_out = []
     while order.is_active():
-        number = order.next()
-        assert number is not None
-        given_out.append(number)
-        order.done(number)
+        unit = order.next()
+        assert unit is not None
+        given_out.append(unit)
+        order.done(unit)
     assert given_out == sorted(needs)  # the needs of the catalog point backwards, so one job means by number
 
 
@@ -191,13 +196,14 @@ def test_a_large_graph_is_planned_without_a_deep_recursion() -> None:
 
 
 def test_the_longest_chain_comes_first_and_else_the_lowest_number() -> None:
-    needs: dict[int, list[int]] = {1: [], 2: [], 3: [], 4: [3], 5: []}
-    chains = longest_chains(needs, {1: 5.0, 2: 7.0, 3: 1.0, 4: 9.0, 5: 7.0})
-    assert chains == {1: 5.0, 2: 7.0, 3: 10.0, 4: 9.0, 5: 7.0}
-    order = Order(needs, chains)
-    assert [order.next() for _ in range(5)] == [3, 2, 5, 1, None]
-    order.done(3)
-    assert order.next() == 4
+    one, two, three, four, five = map(Unit, range(1, 6))
+    needs: dict[Unit, list[Unit]] = {one: [], two: [], three: [], four: [three], five: []}
+    timeouts = {one: 5.0, two: 7.0, three: 1.0, four: 9.0, five: 7.0}
+    assert longest_chains(needs, timeouts) == timeouts | {three: 10.0}
+    order = _Order(needs, timeouts)
+    assert [order.next() for _ in range(5)] == [three, two, five, one, None]
+    order.done(three)
+    assert order.next() == four
 
 
 def test_what_takes_longest_is_begun_before_the_checks_beside_it() -> None:

@@ -10,6 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from blueprint.core.task import Status
+from blueprint.execution.events import Entry, TaskFinished, TaskStarted, Unit, UnitsPlanned
+from blueprint.execution.outcome import TaskOutcome
 from blueprint.execution.plan import make_plan
 from blueprint.reports.lines import Lines
 from blueprint.tasks.registry import specs
@@ -35,13 +38,11 @@ class Screen:
         self.lines = Lines(make_plan(specs()), self.path, self.terminal, clock=self.clock, shown=shown)
 
     def start(self, number: int) -> None:
-        self.lines.record({"kind": "task started", "task": number, "at": AT})
+        self.lines.observe(Entry(AT, "E1", TaskStarted(number, None, "run")))
 
-    def finish(self, number: int, status: str = "ok", **fields: Any) -> None:
-        self.lines.record(
-            {"kind": "task finished", "task": number, "at": AT, "status": status, "seconds": 1.0, "summary": "done"}
-            | fields
-        )
+    def finish(self, number: int, status: str = "ok", deployment: str | None = None, **fields: Any) -> None:
+        outcome = TaskOutcome(Status(status), **({"summary": "done"} | fields))
+        self.lines.observe(Entry(AT, "E1", TaskFinished(number, deployment, outcome, 1.0)))
 
     @property
     def shown(self) -> list[str]:
@@ -124,7 +125,7 @@ def test_a_long_wait_is_told_after_two_seconds_and_then_every_five(screen: Scree
     for _ in range(140):
         screen.clock.now += 0.1
         before = len(screen.shown)
-        screen.lines.waiting(8, "the server to be ready")
+        screen.lines.waiting(Unit(8), "the server to be ready")
         told += [round(screen.clock.now - 100)] * (len(screen.shown) - before)
     assert told == [2, 7, 12]
     assert screen.shown[0].endswith("Start Prefect server: waiting: the server to be ready")
@@ -133,7 +134,7 @@ def test_a_long_wait_is_told_after_two_seconds_and_then_every_five(screen: Scree
 def test_a_short_wait_is_not_told(screen: Screen) -> None:
     screen.start(8)
     screen.clock.now += 1.9
-    screen.lines.waiting(8, "a moment")
+    screen.lines.waiting(Unit(8), "a moment")
     assert screen.shown == []
 
 
@@ -172,3 +173,28 @@ def test_what_others_wrote_can_neither_forge_a_line_of_the_log_nor_steer_the_ter
     assert len(screen.shown) == 1
     assert screen.shown[0].isprintable()
     screen.lines.close()
+
+
+def test_a_task_of_several_deployments_has_one_line_once_all_have_ended(screen: Screen) -> None:
+    screen.lines.observe(Entry(AT, "E1", UnitsPlanned((Unit(1), Unit(1, "a"), Unit(1, "b")))))
+    screen.finish(1, summary="page served")
+    screen.finish(1, deployment="b")
+    assert screen.shown == []
+    screen.finish(1, "failed", deployment="a", summary="no rows.", where_to_look="the log")
+    assert screen.shown[1].endswith("Verify project directory: a: no rows. Passed: b.")
+    assert screen.shown[2].strip() == "look at: the log"
+
+
+def test_tasks_that_one_failure_blocks_are_one_line(screen: Screen) -> None:
+    for number in range(1, 31):
+        screen.finish(number, "ok" if number < 4 else "failed" if number == 4 else "blocked")
+    screen.lines.close()
+    assert screen.numbers() == [1, 2, 3, 4, 5]
+    assert screen.shown[-1].endswith("26 tasks, 5 to 30, were not run: they need task 4, which failed")
+
+
+def test_secrets_are_taken_out_of_lines_and_of_what_is_waited_for(tmp_path: Path) -> None:
+    lines = Lines(make_plan(specs()), tmp_path / "log", io.StringIO(), redact=lambda text: text.replace("pw", "*"))
+    lines.line("says pw")
+    lines.close()
+    assert (tmp_path / "log").read_text().endswith("says *\n")

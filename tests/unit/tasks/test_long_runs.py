@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from blueprint.config.settings import Settings
-from blueprint.tasks.functions import extra_seconds
+from blueprint.tasks.units import extra_seconds
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,100 @@
+"""The settings that command lines gave: they hold for later commands until something newer says otherwise.
+
+They are kept in `.blueprint/settings.json`, private to the user. New ones are proposed first, and accepted once they
+have been judged, which may have to wait until the packages that judge them are installed. Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.files import write_whole
+from blueprint.core.workspace import Workspace
+from blueprint.execution import history
+
+
+def remembered(workspace: Workspace) -> tuple[str, ...]:
+    """Return `key=value` for each setting that holds: the proposed ones if there are any, else the accepted ones.
+
+    Raises:
+        EnvironmentRefused: The file cannot be used.
+    """
+    kept = _read(workspace)
+    return kept.accepted if kept.proposed is None else kept.proposed
+
+
+def propose(workspace: Workspace, given: Iterable[str]) -> tuple[str, ...]:
+    """Remember the settings of this command line beside those from before, and return all of them.
+
+    Raises:
+        EnvironmentRefused: They cannot be written.
+    """
+    proposed = tuple((by_key(remembered(workspace)) | by_key(given)).values())
+    _write(workspace, _Kept(_read(workspace).accepted, proposed))
+    return proposed
+
+
+def accept(workspace: Workspace) -> None:
+    """Take the proposed settings as good.
+
+    Raises:
+        EnvironmentRefused: They cannot be written.
+    """
+    kept = _read(workspace)
+    if kept.proposed is not None:
+        _write(workspace, _Kept(kept.proposed))
+
+
+def refuse(workspace: Workspace) -> None:
+    """Forget the proposed settings: later commands go on with those that were accepted last.
+
+    Raises:
+        EnvironmentRefused: They cannot be written.
+    """
+    _write(workspace, _Kept(_read(workspace).accepted))
+
+
+def by_key(settings: Iterable[str]) -> dict[str, str]:
+    """Return the settings by their keys; a later one of a key replaces an earlier one."""
+    return {setting.partition("=")[0].strip().replace("-", "_"): setting for setting in settings}
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The content of the file."""
+
+    accepted: tuple[str, ...]
+    proposed: tuple[str, ...] | None = None
+
+
+def _read(workspace: Workspace) -> _Kept:
+    path = workspace.remembered_settings
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return _Kept(_texts(kept["accepted"]), None if kept["proposed"] is None else _texts(kept["proposed"]))
+    except FileNotFoundError:
+        return _Kept(_from_journal(workspace))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EnvironmentRefused(
+            f"{path}, which keeps the settings of earlier command lines, cannot be used: {error}.",
+            "Remove it, and give the settings that you need once more.",
+        ) from None
+
+
+def _texts(values: object) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError("it is not a list of texts")
+    return tuple(values)
+
+
+def _from_journal(workspace: Workspace) -> tuple[str, ...]:
+    """Read the settings where older versions kept them."""
+    last = history.load(workspace.journal).last
+    return last.settings if last else ()
+
+
+def _write(workspace: Workspace, kept: _Kept) -> None:
+    write_whole(workspace.remembered_settings, json.dumps(asdict(kept), indent=1) + "\n")
