@@ -71,9 +71,11 @@ def verify_activation(workspace: Workspace, control: TaskControl) -> Evidence:
             where_to_look=os.environ["PATH"],
         )
     details = {"prefix": sys.prefix, "interpreter": sys.executable, "child_prefix": prefix, "pid": os.getpid()}
-    if os.environ.get("PYTHONPATH"):
-        details["PYTHONPATH"] = os.environ["PYTHONPATH"]
-    return Evidence(f"this process and a `python` that it started run in {workspace.venv}", details)
+    ignored = os.environ.get(venv.IGNORED_PATH, "")
+    if ignored:
+        details["ignored_pythonpath"] = ignored
+    note = f"; PYTHONPATH ({ignored}) is not used here nor by the platform" if ignored else ""
+    return Evidence(f"this process and a `python` that it started run in {workspace.venv}{note}", details)
 
 
 def _activate(workspace: Workspace) -> None:

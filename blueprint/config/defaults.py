@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+MADE_BY = "Made by Blueprint."  # the description of each deployment that we make: others are never touched
 _TAGS = {"extract-task": ("raw", "extract"), "transform-task": ("silver", "transform"), "load-task": ("gold", "load")}
 
 BUNDLED_DEFAULTS: Mapping[str, Any] = {

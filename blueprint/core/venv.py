@@ -16,6 +16,9 @@ MINIMUM_PYTHON = (3, 11)
 STAMP = "made-for"  # holds the folder that the environment was made for: it cannot be copied or moved
 CONFIG = "pyvenv.cfg"
 
+IGNORED_PATH = "_BLUEPRINT_PYTHONPATH"  # the user's PYTHONPATH, which is not used: another Prefect may be on it
+
+_FOREIGN = ("PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__")
 _HANDOVER = "_BLUEPRINT_HANDOVER"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -52,8 +55,8 @@ def dotted(version: tuple[int, int]) -> str:
 
 
 def inside(venv: Path) -> bool:
-    """Tell whether this process runs in the environment."""
-    return os.path.realpath(sys.prefix) == os.path.realpath(venv)
+    """Tell whether this process runs in the environment, and imports nothing from a PYTHONPATH."""
+    return os.path.realpath(sys.prefix) == os.path.realpath(venv) and not os.environ.get("PYTHONPATH")
 
 
 def reexec_in_venv(venv: Path, script: Path, argv: Sequence[str]) -> None:
@@ -73,7 +76,9 @@ def reexec(python: Path, script: Path, argv: Sequence[str], handover: str | None
         argv: The arguments after the script's name.
         handover: A text for the next stage, which gets it from `handed_over`.
     """
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONHOME", "__PYVENV_LAUNCHER__")}
+    environment = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
+    if os.environ.get("PYTHONPATH"):
+        environment[IGNORED_PATH] = os.environ["PYTHONPATH"]
     if handover is not None:
         environment[_HANDOVER] = handover
     sys.stdout.flush()

@@ -13,10 +13,12 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from blueprint.core.errors import EnvironmentRefused
 from blueprint.core.files import PRIVATE_FILE, private_folder, refused, write_all, write_whole
 
+_IDENTITY = "workspace.json"
 _PROBE_BYTES = 4096  # one block: enough to meet a full disk before anything is started
 
 
@@ -120,27 +122,46 @@ class Workspace:
             _require_writable(folder)
 
     def identity(self) -> str:
-        """A random id of this very folder, made once: what is started here carries it as its mark.
+        """Return the random id of this very folder, made once: what is started here carries it in its tag.
 
-        A `.blueprint` that was copied or moved to another folder gets a new id, so that two checkouts never take
+        The id goes with a folder that is moved. A copy of it gets an id of its own, so that two checkouts never take
         each other's services for their own. Anything but a run under the lock may call it at the same time as
         another and then read an id that is replaced at once.
 
         Raises:
             EnvironmentRefused: The id cannot be kept.
         """
-        where = self.root.resolve()
-        status = where.stat()
-        bound_to = {"folder": os.fsdecode(where), "device": status.st_dev, "inode": status.st_ino}
-        path = self.state / "workspace.json"
-        with contextlib.suppress(OSError, ValueError):  # missing or damaged: nothing of it can be proven ours
-            kept = json.loads(path.read_text())
-            if isinstance(kept, dict) and isinstance(kept.get("id"), str) and kept | bound_to == kept:
-                return str(kept["id"])
+        kept, place = self._kept_identity(), self._place()
+        if kept == {"id": kept.get("id"), **place}:
+            return str(kept["id"])
+        identity = self.known_identity() or uuid.uuid4().hex
         private_folder(self.state)
-        made = uuid.uuid4().hex
-        write_whole(path, json.dumps({"id": made, **bound_to}) + "\n")
-        return made
+        write_whole(self.state / _IDENTITY, json.dumps({"id": identity, **place}) + "\n")
+        return identity
+
+    def known_identity(self) -> str | None:
+        """Return the id of this very folder without making one; None if it has none yet."""
+        kept, place = self._kept_identity(), self._place()
+        same = all(kept.get(key) == place[key] for key in ("device", "inode"))
+        return str(kept["id"]) if kept and same else None
+
+    def copied_identity(self) -> tuple[str, Path] | None:
+        """Return the id and the folder that the state was copied from; None if it is this folder's own."""
+        kept = self._kept_identity()
+        return (str(kept["id"]), Path(kept["folder"])) if kept and self.known_identity() is None else None
+
+    def _kept_identity(self) -> dict[str, Any]:
+        """Read the file; empty if it is missing or damaged, because nothing of it could be proven ours."""
+        with contextlib.suppress(OSError, ValueError):
+            kept = json.loads((self.state / _IDENTITY).read_text())
+            if isinstance(kept, dict) and isinstance(kept.get("id"), str) and isinstance(kept.get("folder"), str):
+                return kept
+        return {}
+
+    def _place(self) -> dict[str, Any]:
+        folder = self.root.resolve()
+        status = folder.stat()
+        return {"folder": os.fsdecode(folder), "device": status.st_dev, "inode": status.st_ino}
 
     def new_log(self, now: datetime | None = None) -> Path:
         """Make the empty log file of an execution, `logs/master_execution_YYYYMMDD_HHMMSS.log` (local time).

@@ -12,17 +12,23 @@ import os
 from collections.abc import Mapping
 
 from blueprint.config.settings import Settings
+from blueprint.core import venv
 from blueprint.core.workspace import Workspace
 
 WORKER_POLL_SECONDS = 0.5
 WORKER_HEARTBEAT_SECONDS = 2
 TOML_HEADER = "# Written by Blueprint (task 6): plain `prefect …` commands in this folder reach its platform.\n"
 _OWN_PREFIXES = ("PREFECT_", "PIPELINE_")
+_PYTHON_PATHS = ("PYTHONPATH", "PYTHONHOME", venv.IGNORED_PATH)  # another Prefect may be on them
 
 
 def without_prefect(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without anything that could point Prefect or the pipeline elsewhere."""
-    return {name: value for name, value in environment.items() if not name.startswith(_OWN_PREFIXES)}
+    """Return the environment without anything that could point Prefect, the pipeline or Python elsewhere."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(_OWN_PREFIXES) and name not in _PYTHON_PATHS
+    }
 
 
 def client(settings: Settings, workspace: Workspace) -> dict[str, str]:
@@ -67,7 +73,7 @@ def for_server(settings: Settings, workspace: Workspace) -> dict[str, str]:
     variables = {
         "PREFECT_SERVER_API_HOST": settings.host,
         "PREFECT_SERVER_API_PORT": str(settings.port),
-        "PREFECT_SERVER_UI_API_URL": settings.api_url,
+        "PREFECT_SERVER_UI_API_URL": settings.public_api_url,
         "PREFECT_SERVER_METRICS_ENABLED": "true",
     }
     if settings.api_auth_string:

@@ -1,60 +1,40 @@
-"""The services that make up the platform: what each is started with, and how it is known to be ready and alive."""
+"""The specifications of our services: their commands and settings, and how to see that they are ready and alive."""
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from blueprint.config.settings import SETTINGS_VARIABLE, Settings
 from blueprint.core import http
-from blueprint.core.http import NotReady
 from blueprint.core.workspace import Workspace
 from blueprint.platform import environment
+from blueprint.platform.base import PROBE_SECONDS
 from blueprint.processes.spec import ServiceSpec
 
 SERVER, WORKER, RUNNER, SOURCE = "server", "worker", "runner", "source"
-LOCAL_RUN = "local-run"  # no service: marked like one, so that what a killed execution leaves behind is found
-PROBE_SECONDS = 3.0
+LOCAL_RUN = "local-run"  # no service: tagged like one, so that what a killed execution leaves behind is found
+_LOOPBACK = "127.0.0.1"
 
 
-def authorization(settings: Settings) -> str | None:
-    """The Authorization header for the server's API, if it asks for one."""
-    if settings.api_auth_string is None:
-        return None
-    return "Basic " + base64.b64encode(settings.api_auth_string.get_secret_value().encode()).decode()
-
-
-def worker_name(workspace: Workspace) -> str:
-    """The name under which our worker is known to the server."""
-    return f"blueprint-{workspace.identity()[:8]}"
-
-
-def _answers(url: str) -> Callable[[], None]:
-    def probe() -> None:
-        try:
-            answer = http.get(url, timeout=PROBE_SECONDS)
-        except NotReady as error:
-            raise NotReady(f"{url}: {error.reason}") from None
-        if answer.status != 200:
-            raise NotReady(f"{url} answers {answer.status}")
-
-    return probe
+def worker_name(workspace_id: str) -> str:
+    """Return the name by which the server knows the worker of a workspace."""
+    return f"blueprint-{workspace_id[:8]}"
 
 
 def server(settings: Settings, workspace: Workspace) -> ServiceSpec:
-    """The Prefect server; ready when its database answers too."""
-    return ServiceSpec(
+    """Specify the Prefect server, which is ready when its database answers too."""
+    return _spec(
+        workspace,
         name=SERVER,
         title="Prefect server",
         argv=(sys.executable, "-m", "blueprint.prefect_runtime.server", "server", "start"),
         env=environment.for_server(settings, workspace),
-        inherit=environment.without_prefect(os.environ),
-        cwd=workspace.root,
-        log=workspace.logs / "server.log",
+        log="server.log",
         host=settings.host,
         port=settings.port,
         ready=_answers(f"{settings.api_url}/ready"),
@@ -62,66 +42,65 @@ def server(settings: Settings, workspace: Workspace) -> ServiceSpec:
     )
 
 
-def worker(settings: Settings, workspace: Workspace) -> ServiceSpec:
-    """The process worker, under a name of its own in the configured pool."""
-    return ServiceSpec(
+def worker(settings: Settings, workspace: Workspace, name: str) -> ServiceSpec:
+    """Specify the process worker of the configured pool, with the name by which the server will know it."""
+    command = (sys.executable, "-m", "blueprint.prefect_runtime.worker", "worker", "start")
+    options = ("--type", "process", "--with-healthcheck", "--pool", settings.pool, "--name", name)
+    return _spec(
+        workspace,
         name=WORKER,
         title="Prefect worker",
-        argv=(
-            *(
-                sys.executable,
-                "-m",
-                "blueprint.prefect_runtime.worker",
-                "worker",
-                "start",
-                "--type",
-                "process",
-                "--with-healthcheck",
-            ),
-            *("--pool", settings.pool, "--name", worker_name(workspace)),
-        ),
+        argv=(*command, *options),
         env=environment.for_worker(settings, workspace),
-        inherit=environment.without_prefect(os.environ),
-        cwd=workspace.root,
-        log=workspace.logs / "worker.log",
-        host="127.0.0.1",
+        log="worker.log",
         port=settings.worker_port,
         ready=_answers(f"{settings.worker_url}/health"),
-        alive=_answers(f"{settings.worker_url}/health"),
     )
 
 
 def runner(settings: Settings, workspace: Workspace) -> ServiceSpec:
-    """The process that serves the flows in `serve` mode, in place of pool and worker."""
-    each = [deployment.without_secrets() for deployment in settings.each()]
-    return ServiceSpec(
+    """Specify the process that serves the flows in `serve` mode, in place of pool and worker."""
+    served = [deployment.without_secrets() for deployment in settings.each()]
+    return _spec(
+        workspace,
         name=RUNNER,
         title="Serving process",
         argv=(sys.executable, "-m", "blueprint.prefect_adapter.serve"),
-        env=environment.for_worker(settings, workspace) | {SETTINGS_VARIABLE: json.dumps(each)},
-        inherit=environment.without_prefect(os.environ),
-        cwd=workspace.root,
-        log=workspace.logs / "worker.log",
-        host="127.0.0.1",
+        env=environment.for_worker(settings, workspace) | {SETTINGS_VARIABLE: json.dumps(served)},
+        log="worker.log",
         port=settings.worker_port,
         ready=_answers(f"{settings.worker_url}/health"),
-        alive=_answers(f"{settings.worker_url}/health"),
     )
 
 
 def source(settings: Settings, workspace: Workspace) -> ServiceSpec:
-    """The bundled metrics API."""
+    """Specify the bundled metrics API."""
     api = Path(__file__).parents[1] / "pipeline" / "metrics_api.py"
-    return ServiceSpec(
+    return _spec(
+        workspace,
         name=SOURCE,
         title="Data source",
-        argv=(sys.executable, str(api), "--host", "127.0.0.1", "--port", str(settings.source_port)),
+        argv=(sys.executable, str(api), "--host", _LOOPBACK, "--port", str(settings.source_port)),
         env=environment.client(settings, workspace),
-        inherit=environment.without_prefect(os.environ),
-        cwd=workspace.root,
-        log=workspace.logs / "source.log",
-        host="127.0.0.1",
+        log="source.log",
         port=settings.source_port,
-        ready=_answers(f"http://127.0.0.1:{settings.source_port}/health"),
-        alive=_answers(f"http://127.0.0.1:{settings.source_port}/health"),
+        ready=_answers(f"http://{_LOOPBACK}:{settings.source_port}/health"),
     )
+
+
+def _spec(workspace: Workspace, *, log: str, ready: Callable[[], None], **values: Any) -> ServiceSpec:
+    """Fill in what all services have in common."""
+    common: dict[str, Any] = {
+        "host": _LOOPBACK,
+        "alive": ready,
+        "inherit": environment.without_prefect(os.environ),
+        "cwd": workspace.root,
+    }
+    return ServiceSpec(log=workspace.logs / log, ready=ready, **common | values)
+
+
+def _answers(url: str) -> Callable[[], None]:
+    def probe() -> None:
+        http.get_ok(url, timeout=PROBE_SECONDS)
+
+    return probe

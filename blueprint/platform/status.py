@@ -1,25 +1,42 @@
-"""The quick look at the platform that `verify` and `plan` take: a few requests side by side, without Prefect."""
+"""Reading the platform without Prefect and without changing anything: for `verify`, `plan` and the tasks' proofs.
+
+A reader that cannot read raises `NotReady`, or `EnvironmentRefused` for a stranger on a port. The password is sent only
+after the server's processes have been proven ours, or when the server is not managed here: then the user named it.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from blueprint.config.defaults import MADE_BY
 from blueprint.config.settings import Settings, unique_labels
 from blueprint.core import http
+from blueprint.core.errors import BlueprintError
 from blueprint.core.http import NotReady
 from blueprint.core.workspace import Workspace
 from blueprint.platform import specs
-from blueprint.processes import listening
+from blueprint.platform.base import PROBE_SECONDS, Instance, Platform, Service
+from blueprint.platform.local import local_platform
 from blueprint.processes.manager import ServiceManager
-from blueprint.processes.ownership import OwnershipTag
 
 DEPLOYMENT = "deployment"
-_SECONDS = 2.0
 _MOST_AT_ONCE = 8
+_SET_FOLDER = "prefect.deployments.steps.set_working_directory"
+
+
+class State(StrEnum):
+    """The result of a look."""
+
+    UP = "up"
+    DOWN = "down"
+    UNKNOWN = "unknown"  # it could not be looked at, which is never good
 
 
 @dataclass(frozen=True)
@@ -27,104 +44,163 @@ class Check:
     """One thing that was looked at."""
 
     name: str
-    ok: bool
+    state: State
     detail: str
 
 
+@dataclass(frozen=True)
+class ServerFacts:
+    """The server as it answers now; `instances` is empty if it is not managed here."""
+
+    version: str
+    instances: tuple[Instance, ...]
+
+
+def require_up(service: Service) -> tuple[Instance, ...]:
+    """Require that a service is ours (if it is managed here) and can do its work; return its processes.
+
+    Raises:
+        NotReady: It does not run, or does not answer as it should.
+        EnvironmentRefused: A stranger holds its port.
+    """
+    instances = service.instances()
+    service.check()
+    return instances
+
+
+def read_server(platform: Platform) -> ServerFacts:
+    """Require that the server is ours (if it is managed here) and ready, and read its version.
+
+    Raises:
+        NotReady: It does not run, or does not answer as it should.
+        EnvironmentRefused: A stranger holds its port.
+    """
+    instances = require_up(platform.server)
+    return ServerFacts(str(platform.api.get("/admin/version").json()), instances)
+
+
 def look(settings: Settings, workspace: Workspace) -> list[Check]:
-    """Server, worker (or serving process), UI and each deployment; within a few seconds whatever hangs."""
-    seen = _Platform(settings, workspace, ServiceManager(workspace.services, workspace.identity()))
-    checks: dict[str, Callable[[], str]] = {
-        "server": seen.server,
-        "serving process" if settings.serves else "worker": seen.runner if settings.serves else seen.worker,
-        "UI": seen.ui,
+    """Look at the platform that the settings describe for this workspace; its state folder is not even made."""
+    identity = workspace.known_identity() or ""  # nothing runs under the empty one
+    platform = local_platform(settings, workspace, ServiceManager(workspace.services, identity))
+    return look_at(platform, settings, workspace.root, specs.worker_name(identity))
+
+
+def look_at(platform: Platform, settings: Settings, root: Path, worker_name: str) -> list[Check]:
+    """Look at server, worker (or serving process), UI and each deployment, within a few seconds whatever hangs.
+
+    Args:
+        platform: The services to look at.
+        settings: All deployments to look for.
+        root: The folder that the deployments' sources are relative to.
+        worker_name: The name by which the server knows the worker.
+    """
+    server = _check("server", lambda: _server(platform))
+    of_server: dict[str, Callable[[], str]] = {"UI": lambda: _ui(platform)}
+    deployments = settings.each()
+    for label, deployment in zip(unique_labels(deployments), deployments, strict=True):
+        name = f"{DEPLOYMENT} {label}" if len(deployments) > 1 else DEPLOYMENT
+        of_server[name] = functools.partial(_deployment, platform, deployment, root)
+    asked = server.state is State.UP
+    pool = "" if settings.serves else settings.pool
+    probes = {
+        "serving process" if settings.serves else "worker": lambda: _worker(platform, pool, worker_name, asked=asked),
+        **(of_server if asked else {}),
     }
-    each = settings.each()
-    for name, one in zip(unique_labels(each), each, strict=True):
-        checks[f"{DEPLOYMENT} {name}" if len(each) > 1 else DEPLOYMENT] = functools.partial(seen.deployment, one)
-    with ThreadPoolExecutor(min(len(checks), _MOST_AT_ONCE)) as pool:
-        return list(pool.map(_check, checks, checks.values()))
+    with ThreadPoolExecutor(min(len(probes), _MOST_AT_ONCE)) as threads:
+        checks = list(threads.map(_check, probes, probes.values()))
+    if not asked:
+        checks += [Check(name, State.UNKNOWN, "the server is not up, or not ours") for name in of_server]
+    return [server, *checks]
+
+
+class _Unknown(Exception):
+    """A part of what was to be looked at could not be."""
 
 
 def _check(name: str, probe: Callable[[], str]) -> Check:
-    from blueprint.core.errors import BlueprintError
-
     try:
-        return Check(name, True, probe())
-    except (NotReady, BlueprintError) as error:
-        return Check(name, False, str(error))
+        return Check(name, State.UP, probe())
+    except _Unknown as error:
+        return Check(name, State.UNKNOWN, str(error))
+    except NotReady as error:
+        return Check(name, State.DOWN, error.reason)
+    except BlueprintError as error:
+        return Check(name, State.DOWN, error.what)
 
 
-@dataclass(frozen=True)
-class _Platform:
-    settings: Settings
-    workspace: Workspace
-    services: ServiceManager
-
-    def _get(self, url: str, *, accept: str | None = None, query: Any = None) -> http.Response:
-        auth = specs.authorization(self.settings)
-        try:
-            answer = http.get(url, timeout=_SECONDS, accept=accept, auth=auth, query=query)
-        except NotReady as error:
-            raise NotReady(f"{url}: {error.reason}") from None
-        if answer.status != 200:
-            raise NotReady(f"{url} answers {answer.status}")
-        return answer
-
-    def _process(self, name: str) -> int:
-        record = self.services.record(name)
-        state = self.services.state(name)
-        if record is None or state != "running":
-            raise NotReady(state)
-        return record.identity.pid
-
-    def server(self) -> str:
-        pid = self._process(specs.SERVER)
-        service = specs.server(self.settings, self.workspace)
-        record = self.services.record(specs.SERVER)
-        self._get(f"{self.settings.api_url}/ready")
-        if record is not None:
-            listening.require_listener(service, OwnershipTag(self.workspace.identity(), specs.SERVER), record.identity)
-        version = self._get(f"{self.settings.api_url}/admin/version").json()
-        return f"ready at {self.settings.server_url}, version {version}, pid {pid}"
-
-    def worker(self) -> str:
-        pid = self._process(specs.WORKER)
-        self._get(f"{self.settings.worker_url}/health")
-        url = f"{self.settings.api_url}/work_pools/{self.settings.pool}/workers/filter"
-        name = specs.worker_name(self.workspace)
-        status = {one["name"]: one["status"] for one in self._get(url, query={}).json()}.get(name, "unknown")
-        if status != "ONLINE":
-            raise NotReady(f"the server sees {name} in {self.settings.pool} as {status}")
-        return f"{name} is online in {self.settings.pool}, pid {pid}"
-
-    def runner(self) -> str:
-        pid = self._process(specs.RUNNER)
-        self._get(f"{self.settings.worker_url}/health")
-        return f"alive, pid {pid}"
-
-    def ui(self) -> str:
-        page = self._get(f"{self.settings.server_url}/v2/", accept="text/html")
-        if b"<script" not in page.body:
-            raise NotReady("the page is not Prefect's UI")
-        told = self._get(f"{self.settings.server_url}/ui-settings").json()["api_url"]
-        if told != self.settings.api_url:
-            raise NotReady(f"the UI is told to call {told}, not {self.settings.api_url}")
-        return f"served at {self.settings.server_url}"
-
-    def deployment(self, settings: Settings) -> str:
-        name = settings.deployment
-        query = {"deployments": {"name": {"any_": [name]}}}
-        found = self._get(f"{settings.api_url}/deployments/filter", query=query).json()
-        if sum(one.deployment == name for one in self.settings.each()) > 1:  # of several flows: the entrypoint tells
-            found = [one for one in found if _function(one["entrypoint"]) == _function(settings.entrypoint)]
-        if not found:
-            raise NotReady(f"the server has none named {name}")
-        if found[0]["status"] != "READY":
-            raise NotReady(f"{name} is {found[0]['status']}")
-        return f"{name} is ready"
+def _pids(instances: Sequence[Instance]) -> str:
+    pids = ", ".join(str(instance.pid) for instance in instances)
+    return f"pid {pids}" if pids else "its processes are not managed here"
 
 
-def _function(entrypoint: str | None) -> str:
-    """A served flow is registered by its file, whatever the settings name it by; the function stays the same."""
-    return (entrypoint or "").replace(":", ".").rpartition(".")[2]
+def _server(platform: Platform) -> str:
+    found = read_server(platform)
+    return f"ready at {platform.api.root}, version {found.version}, {_pids(found.instances)}"
+
+
+def _worker(platform: Platform, pool: str, name: str, *, asked: bool) -> str:
+    """Look at the worker's process and at what the server says of it; the serving process has no pool."""
+    pids = _pids(require_up(platform.worker))
+    if not pool:
+        return f"alive, {pids}"
+    if not asked:
+        raise _Unknown(f"alive, {pids}; the server, which would say whether it is online, is not up, or not ours")
+    workers = platform.api.get(f"/work_pools/{quote(pool, safe='')}/workers/filter", query={}).json()
+    status = {worker["name"]: worker["status"] for worker in workers}.get(name, "unknown")
+    if status != "ONLINE":
+        raise NotReady(f"the server sees {name} in {pool} as {status}")
+    return f"{name} is online in {pool}, {pids}"
+
+
+def _ui(platform: Platform) -> str:
+    root, public_url = platform.api.root, platform.api.public_url
+    page = http.get_ok(f"{root}/v2/", timeout=PROBE_SECONDS, accept="text/html")
+    if b"<script" not in page.body:
+        raise NotReady("the page is not Prefect's UI")
+    told = http.get_ok(f"{root}/ui-settings", timeout=PROBE_SECONDS).json()["api_url"]
+    if told != public_url:
+        raise NotReady(f"the UI is told to call {told}, not {public_url}")
+    return f"served at {public_url.removesuffix('/api')}"
+
+
+def _deployment(platform: Platform, settings: Settings, root: Path) -> str:
+    name = settings.deployment
+    query = {"deployments": {"name": {"any_": [name]}}}
+    found = platform.api.get("/deployments/filter", query=query).json()
+    problems = {deployment["id"]: _other_than_ours(deployment, settings, root) for deployment in found}
+    ours = [deployment for deployment in found if not problems[deployment["id"]]]
+    if not found:
+        raise NotReady(f"the server has none named {name}")
+    if not ours:
+        raise NotReady(f"the server's {name} is not this one: {next(iter(problems.values()))}")
+    if ours[0]["status"] != "READY":
+        raise NotReady(f"{name} is {ours[0]['status']}")
+    return f"{name} is ready"
+
+
+def _other_than_ours(deployment: Mapping[str, Any], settings: Settings, root: Path) -> str:
+    """Say in what a deployment of the right name is another than ours; "" if in nothing."""
+    if deployment["description"] != MADE_BY:
+        return "Blueprint did not make it"
+    entrypoint = deployment["entrypoint"] or ""
+    # A served flow is registered by its file, whatever the settings name it by; the function stays the same.
+    same = (
+        _function(entrypoint) == _function(settings.entrypoint)
+        if settings.serves
+        else (entrypoint == settings.entrypoint)
+    )
+    if not same:
+        return f"its entrypoint is {entrypoint}, not {settings.entrypoint}"
+    folders = [step[_SET_FOLDER]["directory"] for step in deployment["pull_steps"] or () if _SET_FOLDER in step]
+    folder = str((root / settings.source).resolve())
+    if folders and folders != [folder]:
+        return f"its flow is in {folders[0]}, not in {folder}"
+    pool = None if settings.serves else settings.pool
+    if deployment["work_pool_name"] != pool:
+        return f"its work pool is {deployment['work_pool_name']}, not {pool}"
+    return ""
+
+
+def _function(entrypoint: str) -> str:
+    return entrypoint.replace(":", ".").rpartition(".")[2]

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blueprint.config.defaults import MADE_BY as MADE_BY
 from blueprint.config.settings import Settings
 from blueprint.prefect_adapter.flow_definition import FlowDefinition, folder_of
 from blueprint.prefect_adapter.models import Deployment
 from blueprint.prefect_adapter.schedules import same_rrule, schedule_definition
 
-MADE_BY = "Made by Blueprint."
 _ENGINE = Path(__file__).parents[1] / "prefect_runtime" / "engine.py"
 
 

@@ -19,7 +19,7 @@ def require_listener(spec: ServiceSpec, tag: OwnershipTag, leader: ProcessIdenti
     """
     if spec.port is None:
         return
-    found = listeners(spec.port, spec.host)
+    found = listeners(spec.port, spec.host, expected=leader.pid)
     if not found:
         raise NotReady(f"nothing listens on {spec.address}")
     if not any(is_of(tag, leader, listener) for listener in found):

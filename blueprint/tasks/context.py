@@ -13,6 +13,7 @@ from blueprint.config import redaction
 from blueprint.config.settings import Settings, unique_labels
 from blueprint.core.task import TaskControl, TaskFailed, TaskSkipped
 from blueprint.core.workspace import Workspace
+from blueprint.platform.base import Platform
 from blueprint.prefect_adapter import deployments, flow_runs
 from blueprint.prefect_adapter.desired_state import DesiredDeployment, desired_deployment
 from blueprint.prefect_adapter.flow_definition import FlowDefinition
@@ -30,7 +31,8 @@ class Context:
     Attributes:
         settings: What the user configured.
         workspace: Where things lie.
-        services: Starts, adopts and stops server, worker and data source.
+        services: The processes of this workspace.
+        platform: The API, and the services behind it.
         flows: Runs the user's flows and checks.
         origin: The id of the execution that this one goes on from, or its own: marks the flow runs that belong to it.
         document: Where task 28 writes what happened: called with the text, and the deployment's key.
@@ -42,6 +44,7 @@ class Context:
     settings: Settings
     workspace: Workspace
     services: ServiceManager
+    platform: Platform
     flows: FlowHost
     origin: str
     document: Callable[[str, str], str]

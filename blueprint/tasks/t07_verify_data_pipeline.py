@@ -49,18 +49,18 @@ def verify_pipeline(ctx: Context, control: TaskControl) -> Evidence:
 
 def _data_source(ctx: Context, control: TaskControl) -> tuple[str, bool, str]:
     """Have the bundled source running, if it is the one to use, and read a page from whichever is configured."""
-    from blueprint.platform import specs
+    from blueprint.platform.base import PROBE_SECONDS
 
     url = ctx.settings.source_url
     if url is None:
         return "no data source configured", False, ""
     changed, reason = False, ""
     if ctx.settings.data_source == "bundled":
-        started = ctx.services.ensure(specs.source(ctx.settings, ctx.workspace), control)
+        started = ctx.platform.support[0].ensure(control)
         changed, reason = started.changed, f"data source: {started.reason}" if started.changed else ""
     page = f"{url}{'&' if '?' in url else '?'}limit=1"
     try:
-        answer = http.get(page, timeout=specs.PROBE_SECONDS)
+        answer = http.get(page, timeout=PROBE_SECONDS)
     except NotReady as error:
         raise TaskFailed(
             f"The data source {url} does not answer: {error}.",

@@ -23,22 +23,20 @@ if TYPE_CHECKING:
 )
 def start_server(ctx: Context, control: TaskControl) -> Evidence:
     """The server is ready, of the right version, and the port's listener is the process we started."""
-    from blueprint.platform import specs
     from blueprint.tasks.common import prefect_home
     from blueprint.tasks.common.proofs import prove_server
 
     prefect_home.require_ours(ctx.workspace)
     try:
         _begin(ctx, control)
-        started = ctx.services.ensure(specs.server(ctx.settings, ctx.workspace), control)
+        started = ctx.platform.server.ensure(control)
         details = prove_server(ctx)
     except (TaskFailed, BlueprintError):
         ctx.services.stop_begun()
         raise
-    if details["pid"] != started.identity.pid:
-        details["started_pid"] = started.identity.pid
+    owner = f"pid {details['pid']} owns the port" if "pid" in details else "its process is not managed here"
     return Evidence(
-        f"ready at {ctx.settings.server_url}, version {details['version']}, pid {details['pid']} owns the port",
+        f"ready at {ctx.settings.server_url}, version {details['version']}, {owner}",
         details,
         changed=started.changed,
         reason=started.reason,
@@ -47,8 +45,6 @@ def start_server(ctx: Context, control: TaskControl) -> Evidence:
 
 def _begin(ctx: Context, control: TaskControl) -> None:
     """Have server and worker import Prefect at the same time; task 13 waits for the worker."""
-    from blueprint.platform import specs
-
-    ctx.services.begin(specs.server(ctx.settings, ctx.workspace), control)
+    ctx.platform.server.begin(control)
     if ctx.with_worker and not ctx.settings.serves:
-        ctx.services.begin(specs.worker(ctx.settings, ctx.workspace), control)
+        ctx.platform.worker.begin(control)

@@ -21,20 +21,18 @@ if TYPE_CHECKING:
 )
 def start_worker(ctx: Context, control: TaskControl) -> Evidence:
     """Our worker is online in the pool and its health endpoint answers."""
-    from blueprint.platform import specs
     from blueprint.tasks.common import orphans
     from blueprint.tasks.common.deploying import because
     from blueprint.tasks.common.proofs import await_worker
 
     ctx.skip_without_pool()
-    ctx.services.stop(specs.RUNNER, control)  # a flow served by it as well would run twice
-    started = ctx.services.ensure(specs.worker(ctx.settings, ctx.workspace), control)
-
+    started = ctx.platform.worker.ensure(control)
     details = await_worker(ctx, control)
     lost = orphans.crash_those_before_the_worker(ctx)
     details["marked_crashed"] = lost
+    pid = f", pid {details['pid']}" if "pid" in details else ""
     return Evidence(
-        f"{details['name']} is online in {ctx.settings.pool}, pid {details['pid']}, health answers",
+        f"{details['name']} is online in {ctx.settings.pool}{pid}, health answers",
         details,
         changed=started.changed or bool(lost),
         reason=because(started.reason, lost),

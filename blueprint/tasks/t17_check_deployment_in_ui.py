@@ -16,11 +16,11 @@ def read_ui(ctx: Context, control: TaskControl) -> Evidence:
     from blueprint.prefect_adapter import ui
 
     page = ui.page(ctx.settings)
-    if page.api_url != ctx.settings.api_url:
+    if page.api_url != ctx.platform.api.public_url:
         raise TaskFailed(
-            f"The UI is told to call {page.api_url}, not {ctx.settings.api_url}.",
+            f"The UI is told to call {page.api_url}, not {ctx.platform.api.public_url}.",
             where_to_look=f"{ctx.settings.server_url}/ui-settings",
-            hint="Run `python run_blueprint.py stop`, then `--resume-from 8`.",
+            hint="Set public_url to the address that browsers use, or run `--resume-from 8` to restart the server.",
         )
     return Evidence(
         f"{page.url} is served and calls {page.api_url}",
@@ -40,12 +40,11 @@ def read_ui(ctx: Context, control: TaskControl) -> Evidence:
 )
 def check_listing(ctx: Context, control: TaskControl) -> Evidence:
     """The query that the UI's page makes lists the deployment."""
-    from blueprint.platform import specs
     from blueprint.prefect_adapter import ui
     from blueprint.tasks.common.proofs import RESTORE_DEPLOYMENT
 
     found = ctx.require_deployment()
-    listed = ui.listed(ctx.settings, specs.authorization(ctx.settings), found.name)
+    listed = ui.listed(ctx.settings, ctx.platform.api.authorization, found.name)
     if found.id not in listed:
         raise TaskFailed(
             f"The query of the UI's deployments page does not list {found.name}.",

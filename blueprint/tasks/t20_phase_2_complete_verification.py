@@ -16,22 +16,19 @@ if TYPE_CHECKING:
 def verify_platform_ready(ctx: Context, control: TaskControl) -> Evidence:
     """Server, pool and worker ready, or the serving process alive, all read afresh."""
     from blueprint.core.waiting import wait_until
-    from blueprint.platform import specs
     from blueprint.tasks.common.proofs import (
         RESTORE_WORKER,
         WORKER_SECONDS,
         await_worker,
         pool_facts,
         prove_server,
+        prove_serving_process,
         require_process_pool,
     )
 
     prove_server(ctx)
     if ctx.settings.serves:
-        state = ctx.services.state(specs.RUNNER)
-        if state != "running":
-            raise TaskFailed(f"The serving process is {state}.", where_to_look="logs/worker.log")
-        return Evidence("serving process alive")
+        return Evidence("serving process alive", prove_serving_process(ctx))
     worker = await_worker(ctx, control, WORKER_SECONDS)
 
     def ready() -> Pool:

@@ -19,8 +19,7 @@ _SECONDS = 5.0  # what was there before is there at once; longer waits are for t
 
 def verify_platform(ctx: Context, control: TaskControl) -> Evidence:
     """The server, the worker or serving process, the UI, the logs, the monitoring points."""
-    from blueprint.platform import specs
-    from blueprint.tasks.common.proofs import WORKER_SECONDS, await_worker, prove_server
+    from blueprint.tasks.common.proofs import WORKER_SECONDS, await_worker, prove_server, prove_serving_process
     from blueprint.tasks.t12_verify_work_pool import verify_pool
     from blueprint.tasks.t17_check_deployment_in_ui import read_ui
     from blueprint.tasks.t26_check_logs_accessibility import check_log_files
@@ -28,12 +27,10 @@ def verify_platform(ctx: Context, control: TaskControl) -> Evidence:
 
     server = prove_server(ctx)
     if ctx.settings.serves:
-        worker = {"serving": ctx.services.state(specs.RUNNER)}
+        worker = prove_serving_process(ctx)
     else:
         verify_pool(ctx, control)
         worker = await_worker(ctx, control, WORKER_SECONDS)
-    if worker.get("serving", "running") != "running":
-        raise TaskFailed(f"The serving process is {worker['serving']}.", where_to_look="logs/worker.log")
     monitoring = verify_monitoring(ctx, control)
     page = read_ui(ctx, control)
     check_log_files(ctx, control)

@@ -128,7 +128,7 @@ def test_8_a_server_that_dies_at_its_start_fails_at_once_with_the_line_that_tell
 def test_8_a_server_that_was_killed_is_missed_by_all_that_need_it_and_started_again(platform: Platform) -> None:
     dead = platform.kill("server")
     for number in (20, 30):
-        assert platform.call(number).failed_saying("The Prefect server is not running: stopped"), number
+        assert platform.call(number).failed_saying("The Prefect server is not ready: stopped: "), number
     for number in (10, 12, 16, 21, 25):
         outcome = platform.call(number)
         assert outcome.failed_saying("server did not answer"), (number, outcome)

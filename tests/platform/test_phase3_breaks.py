@@ -166,7 +166,7 @@ def test_26_a_log_file_that_is_gone_is_missed(platform: Platform, name: str) -> 
 @pytest.mark.usefixtures("mended")
 def test_27_a_dead_worker_is_missed_at_its_health_endpoint(platform: Platform) -> None:
     platform.kill("worker")
-    assert platform.call(27).failed_saying("worker health: connection ")
+    assert platform.call(27).failed_saying("worker health: ", "/health does not answer: connection ")
 
 
 @pytest.mark.usefixtures("mended")

@@ -95,6 +95,7 @@ def _flows(root: Path) -> FlowHost:
 
 def _context(root: Path, settings: Settings, origin: str) -> Context:
     from blueprint.core.workspace import Workspace
+    from blueprint.platform.local import local_platform
     from blueprint.tasks.context import Context
 
     workspace = Workspace(root)
@@ -104,10 +105,12 @@ def _context(root: Path, settings: Settings, origin: str) -> Context:
         path.write_text(text, encoding="utf-8")
         return str(path.relative_to(root))
 
+    services = _services(root)
     return Context(
         settings=settings,
         workspace=workspace,
-        services=_services(root),
+        services=services,
+        platform=local_platform(settings, workspace, services),
         flows=_flows(root),
         origin=origin,
         document=document,

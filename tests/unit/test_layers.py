@@ -164,7 +164,7 @@ from blueprint.core.workspace import Workspace
 workspace = Workspace(Path.cwd())
 settings = configuration.load(workspace.root, {}, ("port=1",))
 assert prefect_env.prefect_toml(settings, workspace)
-assert [check.name for check in health.look(settings, workspace) if check.name == "server" and not check.ok]
+assert [check.name for check in health.look(settings, workspace) if check.name == "server" and check.state == "down"]
 """
     answer = ran(Workspace(installed).python, "-c", script, cwd=installed)
     assert answer.returncode == 0, answer.stderr

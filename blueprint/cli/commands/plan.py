@@ -65,14 +65,17 @@ def _found(options: Options, workspace: Workspace) -> dict[int, str]:
     found[8] = _would(checks["server"])
     found[13] = _would(checks["worker"]) if "worker" in checks else "would skip (flow.serve needs no worker)"
     deployments = [check for name, check in checks.items() if name.startswith(status.DEPLOYMENT)]
-    found[15] = _would(*deployments) if checks["server"].ok else "unknown (the server is down)"
+    found[15] = _would(*deployments)
     return found
 
 
 def _would(*checks: Check) -> str:
-    """What a run would do about these; if it would act, for the sake of which."""
-    wrong = [check.detail for check in checks if not check.ok]
-    return f"would run ({'; '.join(wrong)})" if wrong else f"would skip ({'; '.join(one.detail for one in checks)})"
+    """Say what a run would do about these and why, as far as it can be seen."""
+    for state, action in (("down", "would run"), ("unknown", "unknown")):
+        reasons = [check.detail for check in checks if check.state == state]
+        if reasons:
+            return f"{action} ({'; '.join(reasons)})"
+    return f"would skip ({'; '.join(check.detail for check in checks)})"
 
 
 def _show(plan: Plan, found: dict[int, str]) -> None:

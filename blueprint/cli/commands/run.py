@@ -150,6 +150,7 @@ def _run_platform_tasks(session: Session, settings: Settings) -> None:
     for deployment in settings.each():
         flows.start(deployment)  # it imports Prefect beside this process and the server
 
+    from blueprint.platform.local import local_platform
     from blueprint.processes.manager import ServiceManager
     from blueprint.tasks.context import Context
     from blueprint.tasks.units import extra_seconds, unit_functions
@@ -158,10 +159,12 @@ def _run_platform_tasks(session: Session, settings: Settings) -> None:
         session.journal.append(ServiceStarted(service=name, **details))
 
     workspace = session.workspace
+    services = ServiceManager(workspace.services, workspace.identity(), started)
     context = Context(
         settings=settings,
         workspace=workspace,
-        services=ServiceManager(workspace.services, workspace.identity(), started),
+        services=services,
+        platform=local_platform(settings, workspace, services),
         flows=flows,
         origin=session.origin,
         document=functools.partial(_write_document, session),

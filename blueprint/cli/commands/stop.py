@@ -16,23 +16,42 @@ _SECONDS = 90.0
 
 
 def run(options: Options, workspace: Workspace) -> int:
-    """Stop the services and what they left behind; says what was stopped."""
+    """Stop the services and what they left behind; say what was stopped, and what was left alone."""
     if not workspace.state.is_dir():
         print("Nothing to stop: nothing was started in this folder.")
         return int(ExitCode.PROVEN)
     venv.reexec_in_venv(workspace.venv, workspace.script, options.argv)
     venv.handed_over()
 
-    from blueprint.processes.manager import ServiceManager
-
     workspace.prepare()
     lock = ExecutionLock.acquire(workspace, redact_command(("run_blueprint.py", *options.argv)))
     try:
         os.chdir(workspace.root)
-        stopped = ServiceManager(workspace.services, workspace.identity()).stop_all(within(_SECONDS))
+        stopped = _stop_ours(workspace)
     finally:
         lock.release()
     for sentence in stopped:
         print(sentence)
     print("Stopped." if stopped else "Nothing to stop: nothing of ours is running.")
+    _name_orphans(workspace)
     return int(ExitCode.PROVEN)
+
+
+def _stop_ours(workspace: Workspace) -> list[str]:
+    from blueprint.processes.manager import ServiceManager
+
+    identity = workspace.known_identity()
+    return ServiceManager(workspace.services, identity).stop_all(within(_SECONDS)) if identity else []
+
+
+def _name_orphans(workspace: Workspace) -> None:
+    """Name the processes of the folder that this one was copied from, if that is gone: nobody else would."""
+    from blueprint.processes.ownership import tagged_processes
+
+    original = workspace.copied_identity()
+    if original is None or original[1].exists():
+        return
+    left = [process for processes in tagged_processes(original[0]).values() for process in processes]
+    if left:
+        print(f"Still running, started in {original[1]}, which is gone: {', '.join(map(str, left))}.")
+        print(f"If that folder was moved here, end them with: kill {' '.join(str(process.pid) for process in left)}")

@@ -65,8 +65,7 @@ def _differences(target: DesiredDeployment, found: Deployment | None) -> list[st
 
 def serve(ctx: Context, control: TaskControl, before: list[tuple[DesiredDeployment, Deployment | None]]) -> str:
     """Have one process serve all deployments; gives why it had to be started, if it had."""
-    ctx.services.stop(specs.WORKER, control)
-    started = ctx.services.ensure(specs.runner(ctx.settings, ctx.workspace), control)
+    started = ctx.platform.worker.ensure(control)
     if started.changed:
         lost = orphans.crash_those_before_the_worker(ctx, specs.RUNNER)
         return because(started.reason or "it was not served", lost)
@@ -74,7 +73,7 @@ def serve(ctx: Context, control: TaskControl, before: list[tuple[DesiredDeployme
     reasons = [text if len(before) == 1 else f"{name}: {text}" for name, text in different if text]
     if reasons:  # the process lives but what it registered is gone or other: only a new start registers again
         ctx.services.stop(specs.RUNNER, control)
-        ctx.services.ensure(specs.runner(ctx.settings, ctx.workspace), control)
+        ctx.platform.worker.ensure(control)
     return "; ".join(reasons)
 
 

@@ -137,5 +137,5 @@ def _only_ours_could(ctx: Context) -> bool:
     """Whether no other worker is there that could have taken a run; its processes may be on another machine."""
     if ctx.settings.serves:
         return True
-    ours = specs.worker_name(ctx.workspace)
+    ours = specs.worker_name(ctx.services.workspace)
     return not any(one.status == "ONLINE" and one.name != ours for one in pools.workers(ctx.settings.pool))

@@ -1,21 +1,19 @@
-"""What is read back from the running system by more than one task: server, work pool, worker, deployment."""
+"""Proofs that more than one task needs: of the server, the work pool, the worker and the deployment."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import json
+from collections.abc import Sequence
 from typing import Any
 
-from blueprint.core import http
-from blueprint.core.errors import ApiError, EnvironmentRefused, TimedOut
+from blueprint.core.errors import ApiError, TimedOut
 from blueprint.core.http import NotReady
 from blueprint.core.task import TaskControl, TaskFailed
 from blueprint.core.waiting import wait_until
-from blueprint.platform import specs
+from blueprint.platform import specs, status
+from blueprint.platform.base import Instance
 from blueprint.prefect_adapter import pools
 from blueprint.prefect_adapter.models import Deployment, Pool, Worker
-from blueprint.processes import listening
-from blueprint.processes.ownership import OwnershipTag
 from blueprint.tasks.context import Context
 
 WORKER_SECONDS = 10.0  # several heartbeats
@@ -24,54 +22,55 @@ RESTORE_WORKER = "Run `python run_blueprint.py --resume-from 13` to restart it."
 RESTORE_DEPLOYMENT = "Run `python run_blueprint.py --resume-from 15` to deploy it again."
 
 
+class WorkerGone(TaskFailed):
+    """The worker's process is not there: waiting would not help."""
+
+
 def prove_server(ctx: Context) -> dict[str, Any]:
-    """Read from the running system that the server is ready, of the installed version, and ours.
+    """Read from the running system that the server is ours, ready, and of the installed version.
 
     Raises:
         TaskFailed: Any of it is not so.
+        EnvironmentRefused: A stranger holds its port.
     """
-    settings = ctx.settings
-    record = ctx.services.record(specs.SERVER)
-    state = ctx.services.state(specs.SERVER)
-    if record is None or state != "running":
+    try:
+        found = status.read_server(ctx.platform)
+    except NotReady as error:
         raise TaskFailed(
-            f"The Prefect server is not running: {state}.",
+            f"The Prefect server is not ready: {error.reason}.",
             where_to_look="logs/server.log",
             hint="Run `python run_blueprint.py --resume-from 8` to start it again.",
-        )
-    for path in ("ready", "admin/version"):
-        try:
-            answer = http.get(
-                f"{settings.api_url}/{path}", timeout=specs.PROBE_SECONDS, auth=specs.authorization(settings)
-            )
-        except NotReady as error:
-            raise TaskFailed(
-                f"The Prefect server (pid {record.identity.pid}) runs but does not answer: {error}.",
-                where_to_look="logs/server.log",
-                hint="Run `python run_blueprint.py --resume-from 8` to restart it.",
-            ) from None
-        if answer.status != 200:
-            raise TaskFailed(
-                f"{settings.api_url}/{path} answers {answer.status}.",
-                where_to_look="logs/server.log",
-                hint="Look at the server's log, then run `python run_blueprint.py --resume-from 8`.",
-            )
-    version = json.loads(answer.body)
+        ) from None
     installed = importlib.metadata.version("prefect")
-    if version != installed:
+    if found.version != installed:
         raise TaskFailed(
-            f"The server on port {settings.port} is Prefect {version}, but {installed} is installed here.",
+            f"The server at {ctx.platform.api.root} is Prefect {found.version}, but {installed} is installed here.",
             hint="Run `python run_blueprint.py stop` and then `--resume-from 8` to start the installed version.",
         )
-    mark = OwnershipTag(ctx.workspace.identity(), specs.SERVER)
+    return {"url": ctx.platform.api.root, "version": found.version, "ready": True, **_process(found.instances)}
+
+
+def prove_serving_process(ctx: Context) -> dict[str, Any]:
+    """Read from the running system that the serving process is ours and alive.
+
+    Raises:
+        TaskFailed: It is not.
+        EnvironmentRefused: A stranger holds its port.
+    """
     try:
-        listening.require_listener(specs.server(settings, ctx.workspace), mark, record.identity)
-    except (NotReady, EnvironmentRefused) as error:
+        instances = status.require_up(ctx.platform.worker)
+    except NotReady as error:
         raise TaskFailed(
-            f"Port {settings.port} is not held by the server that was started (pid {record.identity.pid}): {error}",
-            hint="Stop that process or choose another port with --port, then run again.",
+            f"The serving process is not alive: {error.reason}.",
+            where_to_look="logs/worker.log",
+            hint="Run `python run_blueprint.py --resume-from 15` to start it again.",
         ) from None
-    return {"url": settings.server_url, "version": version, "pid": record.identity.pid, "ready": True}
+    return {"serving": True, **_process(instances)}
+
+
+def _process(instances: Sequence[Instance]) -> dict[str, Any]:
+    """Return what the evidence says of a service's processes; a service elsewhere has none to see."""
+    return {"pid": instances[0].pid} if instances else {"process": "not managed here"}
 
 
 def require_process_pool(ctx: Context) -> Pool:
@@ -104,11 +103,14 @@ def prove_worker(ctx: Context) -> dict[str, Any]:
 
     Raises:
         TaskFailed: Any of it is not so.
+        EnvironmentRefused: A stranger holds its port.
     """
-    record = ctx.services.record(specs.WORKER)
-    state = ctx.services.state(specs.WORKER)
-    if record is None or state != "running":
-        raise TaskFailed(f"The worker is not running: {state}.", where_to_look="logs/worker.log", hint=RESTORE_WORKER)
+    try:
+        instances = ctx.platform.worker.instances()
+    except NotReady as error:
+        raise WorkerGone(
+            f"The worker is not running: {error.reason}.", where_to_look="logs/worker.log", hint=RESTORE_WORKER
+        ) from None
     worker = read_worker(ctx)
     if worker.status != "ONLINE":
         raise TaskFailed(
@@ -116,13 +118,20 @@ def prove_worker(ctx: Context) -> dict[str, Any]:
             where_to_look="logs/worker.log",
             hint=RESTORE_WORKER,
         )
-    _require_health(ctx)
+    try:
+        ctx.platform.worker.check()
+    except NotReady as error:
+        raise TaskFailed(
+            f"The worker's health endpoint is not well: {error.reason}.",
+            where_to_look="logs/worker.log",
+            hint=RESTORE_WORKER,
+        ) from None
     beat = worker.last_heartbeat.isoformat() if worker.last_heartbeat else None
-    return {"name": worker.name, "status": worker.status, "last_heartbeat": beat, "pid": record.identity.pid}
+    return {"name": worker.name, "status": worker.status, "last_heartbeat": beat, **_process(instances)}
 
 
 def await_worker(ctx: Context, control: TaskControl, seconds: float | None = None) -> dict[str, Any]:
-    """The same, given time: a server that is busy with many runs hears a living worker's heartbeats late.
+    """Wait for what `prove_worker` proves: a server that is busy with many runs hears heartbeats late.
 
     Raises:
         TaskFailed: It is not so after so many seconds (by default the task's), or the worker is not running.
@@ -132,10 +141,10 @@ def await_worker(ctx: Context, control: TaskControl, seconds: float | None = Non
     def online() -> dict[str, Any]:
         try:
             return prove_worker(ctx)
+        except WorkerGone:
+            raise
         except (TaskFailed, ApiError) as error:
             last[:] = [error]
-            if ctx.services.state(specs.WORKER) != "running":
-                raise
             raise NotReady(error.what) from None
 
     try:
@@ -145,38 +154,20 @@ def await_worker(ctx: Context, control: TaskControl, seconds: float | None = Non
 
 
 def read_worker(ctx: Context) -> Worker:
-    """Our worker as the server sees it.
+    """Read our worker as the server sees it.
 
     Raises:
         TaskFailed: The server does not know it.
     """
-    name = specs.worker_name(ctx.workspace)
-    for one in pools.workers(ctx.settings.pool):
-        if one.name == name:
-            return one
+    name = specs.worker_name(ctx.services.workspace)
+    for worker in pools.workers(ctx.settings.pool):
+        if worker.name == name:
+            return worker
     raise TaskFailed(
         f"The server knows no worker {name} in the pool {ctx.settings.pool}.",
         where_to_look="logs/worker.log",
         hint=RESTORE_WORKER,
     )
-
-
-def _require_health(ctx: Context) -> None:
-    url = f"{ctx.settings.worker_url}/health"
-    try:
-        answer = http.get(url, timeout=specs.PROBE_SECONDS)
-    except NotReady as error:
-        raise TaskFailed(
-            f"The worker's health endpoint does not answer: {error}.",
-            where_to_look="logs/worker.log",
-            hint=RESTORE_WORKER,
-        ) from None
-    if answer.status != 200:
-        raise TaskFailed(
-            f"The worker's health endpoint {url} answers {answer.status}.",
-            where_to_look="logs/worker.log",
-            hint=RESTORE_WORKER,
-        )
 
 
 def prove_deployment(ctx: Context) -> Deployment:

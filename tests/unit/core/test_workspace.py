@@ -319,6 +319,25 @@ def test_copied_state_folder_does_not_own_the_services_of_the_first(workspace: W
     assert workspace.identity() == first
 
 
+def test_a_folder_that_was_moved_keeps_its_identity_and_a_later_copy_of_it_has_none(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    first = workspace.identity()
+    moved = Workspace(workspace.root.rename(tmp_path / "moved"))
+    assert moved.known_identity() == first
+    assert moved.identity() == first
+    assert moved.copied_identity() is None
+    copy = Workspace(tmp_path / "copy")
+    shutil.copytree(moved.root, copy.root)
+    assert copy.known_identity() is None
+    assert copy.copied_identity() == (first, moved.root)
+
+
+def test_looking_for_an_identity_makes_none(tmp_path: Path) -> None:
+    assert Workspace(tmp_path).known_identity() is None
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_folder_put_in_the_place_of_another_does_not_own_its_services(workspace: Workspace, tmp_path: Path) -> None:
     first = workspace.identity()
     shutil.copytree(workspace.root, tmp_path / "restored")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from blueprint.config.settings import Settings
 from blueprint.core.workspace import Workspace
-from blueprint.platform import environment
+from blueprint.platform import environment, specs
 
 SECRET = "user:planted-passwörd"
 
@@ -37,6 +37,18 @@ def test_a_shell_that_points_elsewhere_changes_nothing(workspace: Workspace, mon
     assert found["PREFECT_API_URL"] == "http://127.0.0.1:5200/api"
     assert found["PREFECT_HOME"] == str(workspace.prefect_home)
     assert [name for name, value in found.items() if "elsewhere.example" in value] == []
+
+
+def test_a_foreign_prefect_on_the_shells_python_path_reaches_no_process(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "prefect").mkdir()
+    (tmp_path / "prefect" / "__init__.py").write_text("raise RuntimeError('a foreign Prefect')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    env = environment.for_child(configured(), workspace)
+    answer = subprocess.run([sys.executable, "-c", "import prefect"], env=env, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    assert "PYTHONPATH" not in specs.server(configured(), workspace).inherit
 
 
 def test_a_process_that_applies_it_to_itself_is_rid_of_the_shells_settings(workspace: Workspace) -> None:
@@ -117,7 +129,12 @@ def test_a_password_is_given_to_those_who_need_it_and_to_nobody_else(workspace: 
 def test_the_server_tells_its_ui_an_address_that_a_browser_can_reach(workspace: Workspace) -> None:
     everywhere = configured(host="0.0.0.0", api_auth_string=SECRET)
     assert environment.for_server(everywhere, workspace)["PREFECT_SERVER_API_HOST"] == "0.0.0.0"
-    assert environment.for_server(everywhere, workspace)["PREFECT_SERVER_UI_API_URL"] == "http://127.0.0.1:4200/api"
+    for_browsers = environment.for_server(everywhere, workspace)["PREFECT_SERVER_UI_API_URL"]
+    assert for_browsers == everywhere.public_api_url
+    assert "127.0.0.1" not in for_browsers, "a browser on another machine would call itself"
+    assert environment.for_server(everywhere, workspace)["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
+    named = configured(public_url="https://prefect.example")
+    assert environment.for_server(named, workspace)["PREFECT_SERVER_UI_API_URL"] == "https://prefect.example/api"
     assert configured(host="::1").api_url == "http://[::1]:4200/api"
     assert configured(host="::", api_auth_string=SECRET).api_url == "http://[::1]:4200/api"
     assert configured(host="localhost").api_url == "http://localhost:4200/api"

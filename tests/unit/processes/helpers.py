@@ -138,6 +138,10 @@ class House:
         """What runs with this workspace's mark."""
         return carriers(self.workspace)
 
+    def kill(self, pid: int) -> None:
+        """SIGKILL a process of this workspace, and see it gone."""
+        kill_all([pid])
+
 
 def make_house(folder: Path) -> House:
     """A workspace of its own."""

@@ -13,6 +13,7 @@ from blueprint.core.task import Evidence, Status, TaskFailed, TaskSkipped, TaskS
 from blueprint.core.workspace import Workspace
 from blueprint.execution.events import Unit
 from blueprint.execution.outcome import TaskOutcome, combine, raised, returned
+from blueprint.platform.base import ApiEndpoint, Platform
 from blueprint.prefect_adapter.flow_host import FlowHost
 from blueprint.processes.manager import ServiceManager
 from blueprint.tasks.context import Context
@@ -25,7 +26,9 @@ def context(root: Path, *names: str, **values: Any) -> Context:
     settings = Settings.model_validate({"entrypoint": "a.py:b", "deployments": tables, **values})
     workspace = Workspace(root)
     services = ServiceManager(root, "id")
-    return Context(settings, workspace, services, FlowHost(workspace), "origin", lambda text, key: f"{key}: {text}")
+    platform = Platform(ApiEndpoint(settings.api_url, settings.public_api_url), (), ())
+    flows = FlowHost(workspace)
+    return Context(settings, workspace, services, platform, flows, "origin", lambda text, key: f"{key}: {text}")
 
 
 def shown(name: str, **more: Any) -> TaskOutcome:

@@ -1,0 +1,123 @@
+"""`verify` and `stop` as a user runs them: in a process, in a checkout with an environment of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blueprint import bootstrap
+from blueprint.bootstrap.environment import base_python
+from blueprint.core.task import within
+from blueprint.core.workspace import Workspace
+from tests.support.live_platform import copy_checkout
+from tests.unit.processes.helpers import House, kill_all, make_house, runs
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with an environment in which nothing is installed."""
+    root = copy_checkout(tmp_path_factory.mktemp("made") / "project")
+    workspace = Workspace(root)
+    workspace.prepare()
+    bootstrap.ensure_environment(workspace, within(60))
+    return root
+
+
+def _run(root: Path, *arguments: str, python: str | Path = "", **environment: str) -> tuple[int, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    argv = [python or base_python(), "run_blueprint.py", *arguments]
+    answer = subprocess.run(
+        argv, cwd=root, env=kept | environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    return answer.returncode, answer.stdout + answer.stderr
+
+
+def _files(root: Path) -> set[Path]:
+    return {path for path in root.rglob("*") if "__pycache__" not in path.parts}
+
+
+def test_verify_after_an_installation_that_failed_says_so_and_changes_nothing(made: Path) -> None:
+    before = _files(made)
+    code, output = _run(made, "verify")
+    assert (code, output.splitlines()[0]) == (1, "down environment: not installed")
+    assert "bug" not in output
+    assert _files(made) == before
+
+
+def test_verify_and_plan_of_an_installed_checkout_change_nothing_and_use_no_python_path(
+    made: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "project"
+    shutil.copytree(made, root, symlinks=True)
+    shutil.rmtree(root / ".venv")
+    workspace = Workspace(root)
+    bootstrap.ensure_environment(workspace, within(60))
+    site = next(workspace.venv.glob("lib/python*/site-packages"))
+    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "pydantic.py").write_text("raise RuntimeError('a foreign package')\n")
+    before = _files(root)
+    for python in (base_python(), workspace.python):
+        code, output = _run(root, "verify", "--port", "1", python=python, PYTHONPATH=str(foreign))
+        assert code == 1
+        lines = output.splitlines()
+        assert [line.split()[:2] for line in lines[:4]] == [
+            ["down", "server:"],
+            ["down", "worker:"],
+            ["unknown", "UI:"],
+            ["unknown", "deployment:"],
+        ]
+        assert _run(root, "plan", "--port", "1", python=python, PYTHONPATH=str(foreign))[0] == 0
+    assert _files(root) == before
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Iterator[tuple[Path, int]]:
+    """A checkout in which a service runs, and its pid."""
+    root = copy_checkout(tmp_path / "project")
+    workspace = Workspace(root)
+    workspace.prepare()
+    house = make_house(tmp_path / "program")
+    ours = House(house.folder, workspace.identity(), house.manager, [])
+    manager = type(house.manager)(workspace.services, workspace.identity())
+    yield root, manager.ensure(house.service(), within(20)).identity.pid
+    kill_all(ours.carriers())
+
+
+def test_a_checkout_that_was_moved_while_its_services_run_stops_them(busy: tuple[Path, int], tmp_path: Path) -> None:
+    root, pid = busy
+    moved = root.rename(tmp_path / "moved")
+    code, output = _run(moved, "stop")
+    assert code == 0
+    assert f"pid {pid}" in output
+    assert output.splitlines()[-1] == "Stopped."
+    assert not runs(pid)
+
+
+def test_a_copy_stops_nothing_of_the_original(busy: tuple[Path, int], tmp_path: Path) -> None:
+    root, pid = busy
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    code, output = _run(copy, "stop")
+    assert (code, output) == (0, "Nothing to stop: nothing of ours is running.\n")
+    assert runs(pid)
+
+
+def test_what_a_checkout_that_is_gone_has_left_is_named_by_its_copy(busy: tuple[Path, int], tmp_path: Path) -> None:
+    root, pid = busy
+    copy = tmp_path / "on another disk"
+    shutil.copytree(root, copy)
+    shutil.rmtree(root)
+    code, output = _run(copy, "stop")
+    assert code == 0
+    assert f"python (pid {pid})" in output
+    assert str(root) in output
+    assert f"kill {pid}" in output
+    assert runs(pid)
