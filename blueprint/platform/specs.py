@@ -14,11 +14,13 @@ from blueprint.core import http
 from blueprint.core.workspace import Workspace
 from blueprint.platform import environment
 from blueprint.platform.base import PROBE_SECONDS
+from blueprint.prefect_runtime import COLD, NO_RUN, RUN_VARIABLE
 from blueprint.processes.spec import ServiceSpec
 
 SERVER, WORKER, RUNNER, SOURCE = "server", "worker", "runner", "source"
 LOCAL_RUN = "local-run"  # no service: tagged like one, so that what a killed execution leaves behind is found
 _LOOPBACK = "127.0.0.1"
+_MENDED_SERVER = "blueprint.prefect_runtime.server"
 
 
 def worker_name(workspace_id: str) -> str:
@@ -32,7 +34,7 @@ def server(settings: Settings, workspace: Workspace) -> ServiceSpec:
         workspace,
         name=SERVER,
         title="Prefect server",
-        argv=(sys.executable, "-m", "blueprint.prefect_runtime.server", "server", "start"),
+        argv=(sys.executable, "-m", _MENDED_SERVER if settings.sqlite_locking else "prefect", "server", "start"),
         env=environment.for_server(settings, workspace),
         log="server.log",
         host=settings.host,
@@ -44,14 +46,14 @@ def server(settings: Settings, workspace: Workspace) -> ServiceSpec:
 
 def worker(settings: Settings, workspace: Workspace, name: str) -> ServiceSpec:
     """Specify the process worker of the configured pool, with the name by which the server will know it."""
-    command = (sys.executable, "-m", "blueprint.prefect_runtime.worker", "worker", "start")
+    program = (sys.executable, "-m", "blueprint.prefect_runtime.worker", *(() if settings.warm_start else (COLD,)))
     options = ("--type", "process", "--with-healthcheck", "--pool", settings.pool, "--name", name)
     return _spec(
         workspace,
         name=WORKER,
         title="Prefect worker",
-        argv=(*command, *options),
-        env=environment.for_worker(settings, workspace),
+        argv=(*program, "worker", "start", *options),
+        env=environment.for_worker(settings, workspace) | ({RUN_VARIABLE: NO_RUN} if settings.warm_start else {}),
         log="worker.log",
         port=settings.worker_port,
         ready=_answers(f"{settings.worker_url}/health"),

@@ -38,7 +38,7 @@ def deploy(target: DesiredDeployment, settings: Settings, *, scheduled: bool) ->
             schedule=prefect_schedule(settings) if scheduled else None,
             paused=False,
             concurrency_limit=settings.concurrency_limit,
-            job_variables=dict(target.job_variables),
+            job_variables={},
             parameters=dict(settings.parameters),
             tags=list(settings.tags),
             version=target.version,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +14,6 @@ from blueprint.config.settings import Settings
 from blueprint.prefect_adapter.flow_definition import FlowDefinition, folder_of
 from blueprint.prefect_adapter.models import Deployment
 from blueprint.prefect_adapter.schedules import same_rrule, schedule_definition
-
-_ENGINE = Path(__file__).parents[1] / "prefect_runtime" / "engine.py"
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,6 @@ class DesiredDeployment:
     version: str
     schedule: Mapping[str, Any] | None
     concurrency_limit: int | None
-    job_variables: Mapping[str, Any]
 
     def differences(self, found: Deployment) -> list[str]:
         """What is other on the server, a text for each."""
@@ -55,7 +50,7 @@ class DesiredDeployment:
             ("enforces its schema", True, found.enforces_schema),
             ("paused", False, found.paused),
             ("concurrency limit", self.concurrency_limit, found.concurrency_limit),
-            ("job variables", dict(self.job_variables), dict(found.job_variables)),
+            ("job variables", {}, dict(found.job_variables)),
             ("number of active schedules", 1 if self.schedule else 0, len(schedules)),
         ]
         if self.pool:
@@ -87,7 +82,6 @@ def desired_deployment(flow: FlowDefinition, settings: Settings, root: Path) -> 
         version=hashlib.sha256(content).hexdigest()[:12],
         schedule=schedule_definition(settings),
         concurrency_limit=settings.concurrency_limit,
-        job_variables={} if settings.serves else _job_variables(folder_of(settings, root)),
     )
 
 
@@ -99,8 +93,3 @@ def _without_empty(schema: Mapping[str, Any]) -> dict[str, Any]:
 def _served_entrypoint(flow: FlowDefinition, root: Path) -> str:
     """What the serving process, whose folder is `root`, registers: Prefect names a served flow by its file."""
     return f"{os.path.relpath(flow.file, root)}:{flow.function}"
-
-
-def _job_variables(folder: Path) -> dict[str, str]:
-    """What the pool's worker starts a run with; Prefect's own way imports Prefect twice for each run."""
-    return {"command": shlex.join((sys.executable, "-I", "-S", str(_ENGINE))), "working_dir": str(folder)}

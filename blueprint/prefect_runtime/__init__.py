@@ -1,0 +1,6 @@
+"""What runs inside Prefect's own processes; here, what the platform tells the worker when it starts it."""
+
+COLD = "--cold"  # the worker's first argument: flow runs are to start as Prefect starts them
+# By this variable of its process the system shows whose run it is. A forked process keeps the block of variables that
+# the worker was started with: the worker is given the variable with this value, and a run writes its own over it.
+RUN_VARIABLE, NO_RUN = "PREFECT__FLOW_RUN_ID", "0" * 36

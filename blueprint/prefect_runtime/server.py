@@ -1,15 +1,24 @@
-"""`python -m blueprint.prefect_runtime.server server start` is `python -m prefect server start`, mended."""
+"""Run `python -m prefect server start` with the mend of its locking on SQLite."""
 
 from __future__ import annotations
 
 import runpy
+import sys
+from importlib.metadata import version
 
-from blueprint.prefect_runtime.sqlite_locking import close_failed_cursors
+from blueprint.prefect_runtime import sqlite_locking
 
 
 def main() -> None:
-    """Mend, then be `python -m prefect` with the arguments of this process."""
-    close_failed_cursors()
+    """Mend the version of Prefect that the mend was checked with, then be `python -m prefect`."""
+    checked_with, found = sqlite_locking.CHECKED_WITH, version("prefect")
+    if found == checked_with:
+        sqlite_locking.wait_for_locks()
+    else:
+        print(
+            f"sqlite_locking is not applied: it was checked with Prefect {checked_with}, this is {found}.",
+            file=sys.stderr,
+        )
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)
 
 

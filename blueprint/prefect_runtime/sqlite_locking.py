@@ -1,4 +1,4 @@
-"""SQLite's waiting for a lock, so that it neither fails the server's requests nor stops its event loop.
+"""Waiting for SQLite's lock, so that it neither fails the server's requests nor stops its event loop.
 
 Prefect opens its transactions as readers (`BEGIN DEFERRED`). One that has read and then writes, while another has
 written, is refused by SQLite at once and answered 503; Prefect's clients then sleep for 2, 4, 8, … seconds, and give
@@ -19,6 +19,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+CHECKED_WITH = "3.8.8"  # of Prefect; the tests say whether it still needs this
 T = TypeVar("T")
 
 
@@ -26,12 +27,12 @@ class ClosingCursor(sqlite3.Cursor):
     """A cursor that lets go of its statement as soon as that fails."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> ClosingCursor:
-        """As `sqlite3.Cursor.execute`; closes the cursor on an error."""
+        """Execute a statement; close the cursor if it fails."""
         statement = "BEGIN IMMEDIATE" if sql == "BEGIN DEFERRED" else sql
         return self._or_close(lambda: super(ClosingCursor, self).execute(statement, parameters))
 
     def executemany(self, sql: str, parameters: Any, /) -> ClosingCursor:
-        """As `sqlite3.Cursor.executemany`; closes the cursor on an error."""
+        """Execute a statement for each set of parameters; close the cursor if it fails."""
         return self._or_close(lambda: super(ClosingCursor, self).executemany(sql, parameters))
 
     def _or_close(self, statement: Callable[[], T]) -> T:
@@ -46,12 +47,12 @@ class ClosingConnection(sqlite3.Connection):
     """A connection whose cursors are closed when they fail."""
 
     def cursor(self, factory: Any = ClosingCursor) -> Any:
-        """As `sqlite3.Connection.cursor`, with cursors of our kind unless told otherwise."""
+        """Return a cursor that is closed when it fails."""
         return super().cursor(factory)
 
 
-def close_failed_cursors() -> None:
-    """Make every SQLite connection that SQLAlchemy opens in this process a `ClosingConnection`."""
+def wait_for_locks() -> None:
+    """Open every SQLite connection of SQLAlchemy in this process as a `ClosingConnection`."""
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 

@@ -31,6 +31,7 @@ def hooked(folder: str, seconds: float = 0) -> None:
         "main": sys.modules["__main__"].__spec__.name,  # type: ignore[union-attr]
         "ours": sorted(name for name in sys.modules if name.partition(".")[0] == "blueprint"),
         "run": os.environ.get("PREFECT__FLOW_RUN_ID"),
+        "forked": "blueprint.prefect_runtime.worker" in Path("/proc/self/cmdline").read_text(encoding="utf-8"),
     }
     Path(folder, "about.json").write_text(json.dumps(about), encoding="utf-8")
     get_run_logger().info("Waiting for %s s", seconds)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from blueprint.prefect_runtime.sqlite_locking import ClosingConnection, ClosingCursor, close_failed_cursors
+from blueprint.prefect_runtime import server, sqlite_locking
+from blueprint.prefect_runtime.sqlite_locking import ClosingConnection, ClosingCursor, wait_for_locks
 
 BUSY_SECONDS = 4.0
 
@@ -55,7 +60,7 @@ def test_freeing_a_failed_cursor_does_not_wait_for_the_lock_that_its_connection_
 
 
 def test_every_sqlite_connection_of_sqlalchemy_closes_its_failed_cursors(tmp_path: Path) -> None:
-    close_failed_cursors()
+    wait_for_locks()
     seen: list[object] = []
 
     async def fail() -> None:
@@ -103,23 +108,70 @@ def test_who_means_to_write_waits_for_its_turn_instead_of_failing_halfway(tmp_pa
     assert first.execute("SELECT count(*) FROM runs").fetchone() == (2,)
 
 
-def test_prefects_own_transactions_are_opened_as_writers(tmp_path: Path) -> None:
-    """It depends on the words with which Prefect opens them: a new version of it may use others."""
-    from prefect.server.database.configurations import AioSqliteConfiguration
+# A transaction of Prefect's own that reads, then writes while another has written; the first argument says how.
+CONFLICT = """
+import asyncio, sqlite3, sys, time
+from prefect.server.database.configurations import AioSqliteConfiguration
+from sqlalchemy import text
+from blueprint.prefect_runtime import sqlite_locking
 
-    close_failed_cursors()
-    database = tmp_path / "server.db"
+how, path = sys.argv[1:]
+if how == "mended":
+    sqlite_locking.wait_for_locks()
+other = sqlite3.connect(path, timeout=0, isolation_level=None)
+other.execute("PRAGMA journal_mode = WAL")
+other.execute("CREATE TABLE runs (state)")
 
-    async def another_can_write() -> bool:
-        configuration = AioSqliteConfiguration(f"sqlite+aiosqlite:///{database}")
-        session = await configuration.session(await configuration.engine())
-        async with session, configuration.begin_transaction(session):
-            await session.execute(text("SELECT 1"))  # only now does it begin
-            with sqlite3.connect(database, timeout=0, isolation_level=None) as another:
-                try:
-                    another.execute("BEGIN IMMEDIATE")
-                except sqlite3.OperationalError:
-                    return False
-                return True
+async def main():
+    configuration = AioSqliteConfiguration(f"sqlite+aiosqlite:///{path}")
+    session = await configuration.session(await configuration.engine())
+    async with session, configuration.begin_transaction(session):
+        await session.execute(text("SELECT * FROM runs"))
+        try:
+            other.execute("INSERT INTO runs VALUES (1)")
+        except sqlite3.OperationalError:
+            print("the other waits")
+        began = time.monotonic()
+        try:
+            await session.execute(text("INSERT INTO runs VALUES (2)"))
+        except Exception as error:
+            print("refused" if time.monotonic() - began < 5 else "refused late", "database is locked" in str(error))
+            await session.rollback()
+        else:
+            print("written")
 
-    assert not asyncio.run(another_can_write())
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "said"), [("as Prefect has it", "refused True\n"), ("mended", "the other waits\nwritten\n")]
+)
+def test_prefect_still_needs_the_mend_and_the_mend_helps(tmp_path: Path, how: str, said: str) -> None:
+    """When Prefect's own transactions are no longer refused, the mend can go."""
+    done = subprocess.run(
+        [sys.executable, "-c", CONFLICT, how, str(tmp_path / "server.db")],
+        env={**os.environ, "PREFECT_HOME": str(tmp_path)},
+        cwd=Path(sqlite_locking.__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == said, done.stderr
+
+
+def test_the_mend_was_checked_with_the_installed_prefect() -> None:
+    assert version("prefect") == sqlite_locking.CHECKED_WITH
+
+
+@pytest.mark.parametrize(("checked_with", "applied"), [(sqlite_locking.CHECKED_WITH, True), ("3.8.7", False)])
+def test_another_version_of_prefect_is_not_mended_and_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], checked_with: str, *, applied: bool
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(sqlite_locking, "CHECKED_WITH", checked_with)
+    monkeypatch.setattr(sqlite_locking, "wait_for_locks", lambda: done.append("mended"))
+    monkeypatch.setattr("runpy.run_module", lambda *_args, **_more: done.append("started"))
+    server.main()
+    assert done == [*(["mended"] if applied else []), "started"]
+    assert capsys.readouterr().err.count("sqlite_locking is not applied") == (not applied)
