@@ -32,7 +32,7 @@ def without_prefect(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def client(settings: Settings, workspace: Workspace) -> dict[str, str]:
-    """What a program needs in order to use the platform, secrets included."""
+    """Return the variables that a program needs in order to use the platform, secrets included."""
     variables = {
         "PREFECT_HOME": str(workspace.prefect_home),
         "PREFECT_PROFILES_PATH": str(workspace.prefect_home / "profiles.toml"),
@@ -46,6 +46,8 @@ def client(settings: Settings, workspace: Workspace) -> dict[str, str]:
         "_BLUEPRINT_LOCK": hashlib.sha256(workspace.requirements.read_bytes()).hexdigest(),
         "_BLUEPRINT_INSTALLED": _installed(workspace),
     }
+    if settings.public_url != settings.server_url:
+        variables["PREFECT_UI_URL"] = settings.public_url  # where the links that Prefect prints lead
     if settings.api_auth_string:
         variables["PREFECT_API_AUTH_STRING"] = settings.api_auth_string.get_secret_value()
     if settings.warehouse_url:
@@ -56,7 +58,7 @@ def client(settings: Settings, workspace: Workspace) -> dict[str, str]:
 
 
 def _installed(workspace: Workspace) -> str:
-    """Which installation of the packages this is; changed by whoever replaces them."""
+    """Return which installation of the packages this is; whoever replaces them changes it."""
     try:
         return workspace.install_stamp.read_text(encoding="ascii").strip()
     except (OSError, ValueError):
@@ -64,12 +66,12 @@ def _installed(workspace: Workspace) -> str:
 
 
 def for_child(settings: Settings, workspace: Workspace, **more: str) -> dict[str, str]:
-    """The whole environment of a child process that uses the platform."""
+    """Return the whole environment of a child process that uses the platform."""
     return without_prefect(os.environ) | client(settings, workspace) | more
 
 
 def for_server(settings: Settings, workspace: Workspace) -> dict[str, str]:
-    """What the server is started with, beside the inherited environment."""
+    """Return the variables that the server is started with, beside the inherited ones."""
     variables = {
         "PREFECT_SERVER_API_HOST": settings.host,
         "PREFECT_SERVER_API_PORT": str(settings.port),
@@ -82,7 +84,7 @@ def for_server(settings: Settings, workspace: Workspace) -> dict[str, str]:
 
 
 def for_worker(settings: Settings, workspace: Workspace) -> dict[str, str]:
-    """What the worker, or the serving process, is started with; its flow runs inherit it."""
+    """Return the variables for the worker or the serving process; its flow runs inherit them."""
     return client(settings, workspace) | {
         "PREFECT_WORKER_QUERY_SECONDS": str(WORKER_POLL_SECONDS),
         "PREFECT_WORKER_HEARTBEAT_SECONDS": str(WORKER_HEARTBEAT_SECONDS),
@@ -108,12 +110,13 @@ def apply_to_self(settings: Settings, workspace: Workspace) -> None:
 
 
 def prefect_toml(settings: Settings, workspace: Workspace) -> str:
-    """The text of prefect.toml; a secret may be in it, so the file must be private."""
+    """Return the text of prefect.toml; a secret may be in it, so the file must be private."""
     home = str(workspace.prefect_home)
     lines = [
         TOML_HEADER,
         f"home = {_toml(home)}",
         f"profiles_path = {_toml(home + '/profiles.toml')}",
+        *((f"ui_url = {_toml(settings.public_url)}",) if settings.public_url != settings.server_url else ()),
         "[api]",
         f"url = {_toml(settings.api_url)}",
     ]
@@ -124,7 +127,7 @@ def prefect_toml(settings: Settings, workspace: Workspace) -> str:
 
 
 def _toml(text: str) -> str:
-    """JSON's escapes are TOML's, but for characters beyond 16 bits, which TOML takes as they are, and DEL."""
+    """Quote a text: JSON's escapes are TOML's, but for characters beyond 16 bits, which stay as they are, and DEL."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

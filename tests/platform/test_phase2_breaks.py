@@ -83,7 +83,7 @@ def test_13_a_worker_that_was_killed_is_missed_and_started_again(platform: Platf
     dead = platform.kill("worker")
     for number in (20, 30):
         outcome = platform.call(number)
-        assert outcome.failed_saying("The worker is not running: stopped"), outcome
+        assert outcome.failed_saying("The worker is not running: stopped", "its log says: "), outcome
         assert "--resume-from 13" in outcome.hint
     outcome = platform.call(13)
     assert outcome.status == "changed", outcome

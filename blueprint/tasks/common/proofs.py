@@ -17,6 +17,7 @@ from blueprint.prefect_adapter.models import Deployment, Pool, Worker
 from blueprint.tasks.context import Context
 
 WORKER_SECONDS = 10.0  # several heartbeats
+_LAST_LINES = 20  # of the worker's log: where it says why the server does not see it
 RESTORE_POOL = "Run `python run_blueprint.py --resume-from 11` to restore it."
 RESTORE_WORKER = "Run `python run_blueprint.py --resume-from 13` to restart it."
 RESTORE_DEPLOYMENT = "Run `python run_blueprint.py --resume-from 15` to deploy it again."
@@ -136,7 +137,6 @@ def await_worker(ctx: Context, control: TaskControl, seconds: float | None = Non
     Raises:
         TaskFailed: It is not so after so many seconds (by default the task's), or the worker is not running.
     """
-    last: list[TaskFailed | ApiError] = []
 
     def online() -> dict[str, Any]:
         try:
@@ -144,13 +144,14 @@ def await_worker(ctx: Context, control: TaskControl, seconds: float | None = Non
         except WorkerGone:
             raise
         except (TaskFailed, ApiError) as error:
-            last[:] = [error]
             raise NotReady(error.what) from None
 
     try:
         return wait_until(control, online, seconds=seconds)
-    except TimedOut:
-        raise (last[0] if last else TaskFailed("The worker could not be looked at in time.")) from None
+    except TimedOut as error:
+        log = ctx.platform.worker.log()
+        said = f" Its log says: {log.telling_line(most_lines=_LAST_LINES)}" if log else ""
+        raise TaskFailed(f"{error.what}{said}", where_to_look="logs/worker.log", hint=RESTORE_WORKER) from None
 
 
 def read_worker(ctx: Context) -> Worker:

@@ -51,6 +51,18 @@ def workspace(tmp_path: Path) -> Workspace:
     return workspace
 
 
+def test_a_python_path_of_the_shell_is_not_used_and_is_named(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "colorsys.py").write_text("raise RuntimeError('a foreign module')\n")
+    shows = DOOR.replace("print(json.dumps({", "import colorsys\nprint(json.dumps({'summary': evidence.summary,")
+    (workspace.root / "run_blueprint.py").write_text(shows)
+    for python in (base_python(), str(workspace.python)):
+        env = {**os.environ, "PYTHONPATH": str(tmp_path / "foreign")}
+        done = child.run([python, workspace.root / "run_blueprint.py"], within(30), env=env)
+        assert done.returncode == 0, done.errors
+        assert f"PYTHONPATH ({tmp_path / 'foreign'}) is not used" in json.loads(done.output)["summary"]
+
+
 def test_the_second_stage_is_the_same_process_with_what_the_first_handed_over(workspace: Workspace) -> None:
     done = child.run([base_python(), workspace.root / "run_blueprint.py", "--phase", "all ü"], within(30))
     assert done.returncode == 0, done.errors

@@ -83,9 +83,10 @@ for folder in sys.argv[1:]:
     os.chdir(folder)
     now = Settings()
     auth = now.api.auth_string and now.api.auth_string.get_secret_value()
-    print(json.dumps([str(now.home), str(now.profiles_path), now.api.url, auth, now.server.ephemeral.enabled]))
+    values = [str(now.home), str(now.profiles_path), now.api.url, auth, now.server.ephemeral.enabled, now.ui_url]
+    print(json.dumps(values))
 """
-    found = configured(port=5200, api_auth_string=SECRET)
+    found = configured(port=5200, api_auth_string=SECRET, public_url="https://prefect.example")
     folders = [tmp_path / name for name in ("plain", "with space", "Größe", "emoji-\U0001f600", 'quote"back\\slash')]
     for folder in folders:
         folder.mkdir()
@@ -96,7 +97,14 @@ for folder in sys.argv[1:]:
     )
     for folder, line in zip(folders, answer.stdout.splitlines()[-len(folders) :], strict=True):
         home = str(folder / ".blueprint" / "prefect")
-        assert json.loads(line) == [home, f"{home}/profiles.toml", "http://127.0.0.1:5200/api", SECRET, False]
+        assert json.loads(line) == [
+            home,
+            f"{home}/profiles.toml",
+            "http://127.0.0.1:5200/api",
+            SECRET,
+            False,
+            "https://prefect.example",
+        ]
 
 
 @given(
@@ -135,6 +143,7 @@ def test_the_server_tells_its_ui_an_address_that_a_browser_can_reach(workspace: 
     assert environment.for_server(everywhere, workspace)["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
     named = configured(public_url="https://prefect.example")
     assert environment.for_server(named, workspace)["PREFECT_SERVER_UI_API_URL"] == "https://prefect.example/api"
+    assert environment.for_worker(named, workspace)["PREFECT_UI_URL"] == "https://prefect.example"
     assert configured(host="::1").api_url == "http://[::1]:4200/api"
     assert configured(host="::", api_auth_string=SECRET).api_url == "http://[::1]:4200/api"
     assert configured(host="localhost").api_url == "http://localhost:4200/api"
