@@ -1,4 +1,4 @@
-"""Arguments to one command, and the only error boundary.
+"""The command line's entry point and its only error boundary.
 
 An expected error is one sentence and its exit code; anything else is a bug, kept whole in a file to report.
 Standard library only at import, and little of it: this runs before anything is installed, and twice where `.venv` is.
@@ -26,7 +26,7 @@ _QUICK = ("plan", "verify", "stop")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command, and see that all that it said has left this process.
+    """Run one command and flush its output.
 
     Args:
         argv: The words after the program's name.
@@ -34,8 +34,8 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The process's exit code.
     """
-    _open_what_is_closed()
-    code = _carry_out(argv)
+    _open_closed_streams()
+    code = _run(argv)
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -43,14 +43,14 @@ def main(argv: Sequence[str]) -> int:
     return code
 
 
-def _carry_out(argv: Sequence[str]) -> int:
+def _run(argv: Sequence[str]) -> int:
     root = Path(__file__).resolve().parents[2]
     try:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # the door's; from here on there is this boundary
             signal.signal(signal.SIGINT, signal.default_int_handler)
         if argv and argv[0] in _QUICK:
             venv.reexec_in_venv(root / ".venv", root / "run_blueprint.py", argv)
-            _hurry()
+            _skip_startup_work()
         from blueprint.cli.options import parse
 
         options = parse(argv)  # answers --help, before anything that only a command needs is imported
@@ -72,12 +72,12 @@ def _carry_out(argv: Sequence[str]) -> int:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:  # what a command writes itself, it refuses itself
             return _unheard(error, int(ExitCode.ENVIRONMENT))
         told = _redacted(f"{type(error).__name__}: {error}", argv)
-        _say(f"This is a bug in Blueprint: {told}. {_keep(root, argv)}")
+        _say(f"This is a bug in Blueprint: {told}. {_keep_bug_report(root, argv)}")
         return int(ExitCode.BUG)
 
 
-def _open_what_is_closed() -> None:
-    """Without these three the next file that is opened would become the output, as after `… >&-`."""
+def _open_closed_streams() -> None:
+    """Open closed standard streams: else the next opened file would become the output (`… >&-`)."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -88,7 +88,7 @@ def _open_what_is_closed() -> None:
 
 
 def _unheard(error: OSError, code: int) -> int:
-    """The exit code when the output cannot be written; none of it is tried again."""
+    """Discard the rest of an output that cannot be written, and return the exit code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):  # whoever read it has gone, as in `… plan | head`
         return code
@@ -96,8 +96,8 @@ def _unheard(error: OSError, code: int) -> int:
     return int(ExitCode.ENVIRONMENT)
 
 
-def _hurry() -> None:
-    """Leave out what a command that is over in half a second does not need; none of its processes outlives it."""
+def _skip_startup_work() -> None:
+    """Switch off what a command of half a second does not need; it leaves no process behind."""
     gc.disable()  # it goes through the imported modules again and again, and finds nothing
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # to look for some, it reads every installed package's metadata
 
@@ -122,7 +122,7 @@ def _redacted(text: str, argv: Sequence[str]) -> str:
     return str(redaction.REDACTOR(text))
 
 
-def _keep(root: Path, argv: Sequence[str]) -> str:
+def _keep_bug_report(root: Path, argv: Sequence[str]) -> str:
     import traceback
 
     from blueprint.config.redaction import redact_command

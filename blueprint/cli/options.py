@@ -1,4 +1,4 @@
-"""What was asked for on the command line. Standard library only."""
+"""The command line and its options. Standard library only."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Options:
         resume: Whether to go on from the last execution.
         resume_from: The first task to run.
         settings: `key=value` for each setting given here.
-        rest: For `test`: what pytest gets.
-        target: For `init`: where the flow is.
+        rest: For `test`: the arguments for pytest.
+        target: For `init`: the flow's file or module.
         force: For `init`: whether to replace a table that is there.
     """
 
@@ -147,9 +147,9 @@ def parse(argv: Sequence[str]) -> Options:
     if len(chosen) > 1:
         raise UsageError(f"{' and '.join(chosen)} contradict each other.", "Give one of them.")
     if found.command in ("init", "test"):
-        raise UsageError(f"`{found.command}` must be the first word.", "What follows it is its own.")
+        raise UsageError(f"`{found.command}` must be the first argument.", "Its own arguments follow it.")
     if chosen and found.command in ("verify", "stop"):
-        raise UsageError(f"{chosen[0]} means nothing to `{found.command}`.", "Leave it out.")
+        raise UsageError(f"`{found.command}` does not accept {chosen[0]}.", "Leave it out.")
     for argument in found.set:
         setting(argument)
     given = [f"{key}={value}" for key in ("deploy_with", "port", "jobs") if (value := getattr(found, key)) is not None]

@@ -1,4 +1,4 @@
-"""The plan that a command line asks for. Standard library only."""
+"""Plan of an execution from its command line. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""One execution in one process: its lock, journal, log and plan; begun afresh or taken over after the change of Python.
+"""One execution in one process: its lock, journal, log and plan.
+
+It is begun afresh, or taken over after the change to the environment's Python.
 
 Standard library only.
 """
@@ -34,13 +36,13 @@ from blueprint.tasks.registry import specs
 
 @dataclass(frozen=True)
 class Session:
-    """The things that an execution holds open.
+    """Lock, journal, log and plan of a running execution.
 
     Attributes:
         id: The execution's id.
         origin: The id of the execution that it goes on from, or its own.
         log: Its log file.
-        began: When it began, in monotonic seconds, which are the same before and after the change of Python.
+        began: The start in monotonic seconds, which are the same before and after the change of Python.
         settings: `key=value` for each setting that was given on its command line or one before it.
         history: This execution's events, and maybe those of earlier ones.
     """
@@ -60,11 +62,11 @@ class Session:
     interruption: Interruption
 
     def handover(self) -> dict[str, str]:
-        """Return what the next stage needs in order to take this session over."""
+        """Return the values that the next stage needs to take this session over."""
         return {"execution": self.id, "lock": str(self.lock.fd), "began": str(self.began)}
 
     def close(self) -> None:
-        """Let go of everything but the lock."""
+        """Close everything but the lock."""
         self.lines.close()
         self.journal.close()
 
@@ -154,7 +156,7 @@ def begin(options: Options, workspace: Workspace, interruption: Interruption) ->
 
 
 def take_over(handed: dict[str, str], workspace: Workspace, interruption: Interruption) -> Session:
-    """Go on with the execution that the system's Python began in this same process."""
+    """Continue the execution that the system's Python began in this same process."""
     lock = ExecutionLock.adopt(workspace, int(handed["lock"]))
     past = history.load(workspace.journal)
     own = past.last

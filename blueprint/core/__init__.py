@@ -1,0 +1,1 @@
+"""Basics that every room uses: errors, files, tasks, HTTP, child processes, waiting."""

@@ -1,4 +1,4 @@
-"""The errors that a user is expected to meet, and the exit code of each.
+"""Expected errors and the exit code of each.
 
 Whatever else reaches the error boundary in `blueprint.cli.main` is a bug and exits with `ExitCode.BUG`.
 Standard library only: this module is imported before anything is installed.
@@ -10,7 +10,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process's exit status means."""
+    """Meaning of the process's exit status."""
 
     PROVEN = 0
     TASK_FAILED = 1
@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
 
 
 class BlueprintError(Exception):
-    """An expected error: one sentence that says what happened, and one that says what to do next.
+    """Expected error: one sentence about what happened and one about what to do next.
 
     Attributes:
         what: What was expected and what was found.
@@ -47,7 +47,7 @@ class BlueprintError(Exception):
 
 
 class UsageError(BlueprintError):
-    """Arguments or configuration that cannot be used: names the offender and what is accepted."""
+    """Unusable arguments or configuration; names the offender and what is accepted."""
 
     exit_code = ExitCode.USAGE
 

@@ -1,4 +1,4 @@
-"""Files of state: private to the user, never half written, refused in one clear sentence if the disk refuses.
+"""Files of state: private to the user, written whole, and refused in one sentence.
 
 Standard library only.
 """
@@ -22,7 +22,7 @@ _IN_THE_WAY = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP}
 
 
 def refused(error: OSError, path: Path) -> EnvironmentRefused:
-    """Return the error that tells the user why `path` was refused and what to do. Raise it `from` the given one."""
+    """Return the error that tells why `path` was refused and what to do; raise it `from` the given one."""
     if error.errno in _NO_ROOM:
         return EnvironmentRefused(
             f"{path} cannot be written: no room is left on the disk ({error.strerror}).",
@@ -84,7 +84,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of `data`; the kernel may take a part at a time, as it does just before a disk is full.
+    """Write all of `data`: the kernel may take a part at a time, as before a disk is full.
 
     Raises:
         OSError: Nothing more could be written; a part of `data` may be in the file.

@@ -18,7 +18,7 @@ _READ_BYTES = 64 * 1024
 
 
 class NotReady(Exception):
-    """A probe found that something is not there yet, or no more; `reason` says in a few words what it found."""
+    """Something is not there yet, or no longer; `reason` tells in a few words what a probe found."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

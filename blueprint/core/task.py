@@ -1,4 +1,4 @@
-"""What a task is: a function that gets a handle and returns evidence, or says why it cannot.
+"""Tasks: a task is a function that returns evidence, or raises the reason why it cannot.
 
 Standard library only: tasks 1 to 4 run before anything is installed.
 """
@@ -16,14 +16,14 @@ PHASES = {1: "Local setup", 2: "Orchestration and deployment", 3: "Monitoring an
 
 
 class Scope(StrEnum):
-    """What a task is about."""
+    """Extent of a task: the platform as a whole, or each deployment."""
 
     PLATFORM = "platform"  # carried out once
     DEPLOYMENT = "deployment"  # carried out for each deployment
 
 
 class Stage(StrEnum):
-    """What must be there before a task can be called."""
+    """Packages that a task needs before it can be called."""
 
     SYSTEM = "system"  # any Python
     BARE = "bare"  # the environment's Python, with nothing installed yet
@@ -32,17 +32,17 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A task's row.
+    """Description of a task.
 
     Attributes:
         number: 1 to 30, fixed.
         title: Fixed.
         phase: 1, 2 or 3.
         timeout: Seconds that it may take.
-        proof: What it reads back from the system.
+        proof: The effect that it reads back from the system.
         needs: The tasks whose effect must hold before this one can start.
         scope: Whether it is carried out once or for each deployment.
-        stage: What must be there before it can be called.
+        stage: The packages that it needs before it can be called.
         local_runs: How many runs of the flow it waits for that run as plain processes.
         pool_runs: How many runs of the deployment it waits for; they may have to queue.
         uses_prefect: Whether it needs Prefect imported in the executor's process.
@@ -62,7 +62,7 @@ class TaskSpec:
 
 
 class Status(StrEnum):
-    """How a task ended."""
+    """Result of a task in one word."""
 
     OK = "ok"  # proven; its effect was already there
     CHANGED = "changed"  # proven; it had to act
@@ -73,13 +73,13 @@ class Status(StrEnum):
 
     @property
     def passed(self) -> bool:
-        """Whether tasks that need this one may run."""
+        """Tell whether tasks that need this one may run."""
         return self in (Status.OK, Status.CHANGED, Status.SKIPPED)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a task read back from the running system.
+    """Proof that a task read back from the running system.
 
     Attributes:
         summary: One line for the terminal and the log.
@@ -127,7 +127,7 @@ class TaskStopped(Exception):
 
 @dataclass
 class TaskControl:
-    """What a running task knows of its execution: how long it has, whether to stop, and how to tell what it waits for.
+    """Deadline, stop signal and progress messages of a running task.
 
     Attributes:
         number: The task's number.
@@ -144,12 +144,12 @@ class TaskControl:
     clock: Callable[[], float] = time.monotonic
 
     def remaining(self) -> float:
-        """Seconds until the deadline, never below zero."""
+        """Return the seconds until the deadline, never below zero."""
         return max(0.0, self.deadline - self.clock())
 
-    def waiting(self, what_for: str) -> None:
-        """Tell the user what the task waits for at this moment."""
-        self.tell(what_for)
+    def waiting(self, condition: str) -> None:
+        """Tell the user what the task waits for now."""
+        self.tell(condition)
 
     def pause(self, seconds: float) -> None:
         """Wait, but end at once when the task must stop.
@@ -164,5 +164,5 @@ class TaskControl:
 
 
 def within(seconds: float, number: int = 0) -> TaskControl:
-    """A handle for work outside an execution (`stop`, the tests): nobody interrupts it, and it has so many seconds."""
+    """Return a control for work outside an execution, such as `stop`, with so many seconds."""
     return TaskControl(number=number, deadline=time.monotonic() + seconds)

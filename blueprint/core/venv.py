@@ -89,7 +89,11 @@ def reexec(python: Path, script: Path, argv: Sequence[str], handover: str | None
 
 
 def handed_over() -> str | None:
-    """Take the text of the previous stage out of the environment, so that no child sees it; None if there is none."""
+    """Take the previous stage's text out of the environment, so that no child sees it.
+
+    Returns:
+        The text; None if there is none.
+    """
     text = os.environ.pop(_HANDOVER, None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     return text
@@ -124,7 +128,7 @@ def _interpreter_problem(venv: Path, version: tuple[int, int]) -> str | None:
 
 
 def _place_problem(venv: Path) -> str | None:
-    """Tell whether the environment was copied or moved: its scripts then still run what is at the old place."""
+    """Tell whether the environment was copied or moved: its scripts still name the old place."""
     here = os.path.realpath(venv)
     try:
         made_for = [os.fsdecode((venv / STAMP).read_bytes())]

@@ -1,4 +1,4 @@
-"""The places of a workspace, its identity, and names that no two executions share.
+"""Paths of a workspace, its identity, and unique names for executions.
 
 Standard library only.
 """
@@ -24,7 +24,7 @@ _PROBE_BYTES = 4096  # one block: enough to meet a full disk before anything is 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A project's folder with what the program keeps in it, and the place of the program itself.
+    """A project's folder, the files kept in it, and the place of the program itself.
 
     Attributes:
         root: The project's folder: its pyproject.toml, `.venv`, state and logs.
@@ -51,12 +51,12 @@ class Workspace:
 
     @property
     def state(self) -> Path:
-        """The folder of what the program remembers; only this user can enter it."""
+        """The folder of the program's state; only this user can enter it."""
         return self.root / ".blueprint"
 
     @property
     def logs(self) -> Path:
-        """The folder of what people read; only this user can enter it."""
+        """The folder of logs and reports; only this user can enter it."""
         return self.root / "logs"
 
     @property
@@ -186,7 +186,7 @@ class Workspace:
 
 
 def new_execution_id() -> str:
-    """Return an id that begins with the UTC time and is unique even if the clock stands still or goes back."""
+    """Return an id that begins with the UTC time and is unique even if the clock goes back."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(5)}"
 
 

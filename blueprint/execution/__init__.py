@@ -1,0 +1,1 @@
+"""Plans, runs and records executions; knows nothing of Prefect or of services."""

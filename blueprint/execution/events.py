@@ -34,7 +34,7 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened in an execution."""
+    """Event of an execution."""
 
     kind: ClassVar[str] = ""
 
@@ -58,7 +58,7 @@ class ExecutionStarted(Event):
         command: The command line, without secrets.
         pid: The process that began it.
         boot_id: The start of the machine in which it began.
-        version: Of this program.
+        version: The version of this program.
         log: The path of its log.
         plan: The planned mode of each task, by its number as text.
     """
@@ -75,7 +75,7 @@ class ExecutionStarted(Event):
 
 @dataclass(frozen=True)
 class UnitsPlanned(Event):
-    """The units that are about to be carried out are known; a task has passed only if all of its units have."""
+    """The units to carry out are known; a task passes only if all of its units pass."""
 
     kind: ClassVar[str] = "units planned"
     units: tuple[Unit, ...] = ()
@@ -116,8 +116,8 @@ class TaskFinished(Event):
     Attributes:
         task: The task's number.
         deployment: The deployment's label, if it was for one.
-        outcome: How it ended.
-        seconds: How long it took, by a clock that nobody sets; None if an old record does not say.
+        outcome: Its outcome.
+        seconds: The time that it took, by a monotonic clock; None if an old record does not say.
     """
 
     kind: ClassVar[str] = "task finished"
@@ -168,11 +168,11 @@ class ExecutionFinished(Event):
     Attributes:
         status: `passed`, `failed` or `interrupted`.
         exit_code: The exit code of its process.
-        counts: How many tasks ended in which way.
-        seconds: How long it took.
+        counts: The number of tasks by status.
+        seconds: The time that it took.
         cpu_seconds: Processor time of its process.
         peak_memory_mb: The most memory that its process had.
-        error: Why it ended before its time; empty if it did not.
+        error: The reason if it ended early; else empty.
     """
 
     kind: ClassVar[str] = "execution finished"
@@ -202,7 +202,7 @@ class Entry:
     Attributes:
         at: UTC, ISO 8601; for people, as clocks are set back.
         execution: The id of the execution.
-        event: What happened.
+        event: The event itself.
     """
 
     at: str

@@ -1,4 +1,6 @@
-"""The scheduler: carries out the units of a plan in the order of their needs, side by side, each with its deadline.
+"""The scheduler: runs the units of a plan concurrently, in the order of their needs.
+
+Each has a deadline.
 
 Every unit has a thread of its own. The main thread decides and records, and so it is always there for a signal.
 The threads are daemons: one that hangs is abandoned and does not keep the program from ending. Nothing here knows
@@ -49,10 +51,10 @@ class _End:
 
 
 class Executor:
-    """Carries out a plan, in one part or in several.
+    """Runs the units of a plan, all at once or stage by stage.
 
     Attributes:
-        unit_statuses: How each unit ended; it grows while `run` is at work.
+        unit_statuses: The status of each unit that has ended; it grows while `run` is at work.
         jobs: How many tasks may be at work at the same time; 1 means strictly one after the other, by number.
         extra_seconds: By how much the deadlines of single tasks are raised.
     """
@@ -96,7 +98,7 @@ class Executor:
 
     @property
     def statuses(self) -> dict[int, Status]:
-        """How each task ended of which a unit has ended."""
+        """The status of each task of which a unit has ended."""
         by_task: dict[int, dict[str | None, TaskOutcome]] = {}
         for unit, status in self.unit_statuses.items():
             by_task.setdefault(unit.task, {})[unit.deployment] = TaskOutcome(status)
@@ -104,7 +106,7 @@ class Executor:
 
     @property
     def interrupted(self) -> bool:
-        """Whether it was stopped before everything that was planned had ended."""
+        """Tell whether it was stopped before everything planned had ended."""
         if not self._stop.is_set():
             return False
         statuses = self.statuses
@@ -112,7 +114,7 @@ class Executor:
 
     @property
     def exit_code(self) -> ExitCode:
-        """The worst so far: a bug, an interruption, the environment or settings refusing, a failed task, or none."""
+        """The worst code so far: bug, interruption, refused environment or settings, failed task, or none."""
         if ExitCode.BUG in self._exit_codes:
             return ExitCode.BUG
         if self.interrupted:
@@ -124,7 +126,7 @@ class Executor:
         return ExitCode.PROVEN if passed else ExitCode.TASK_FAILED
 
     def run(self, functions: Mapping[Unit, UnitFunction]) -> None:
-        """Carry out the planned units that have a function here, each as soon as everything that it needs has passed.
+        """Run the planned units that have a function here, each once its needs have passed.
 
         If more are ready than may run, the one with the longest chain behind it comes first, by the deadlines.
         A unit that fails blocks those that need it; the others go on. Returns when all have ended, or have been
@@ -224,7 +226,7 @@ class Executor:
         threading.Thread(target=work, name=name, daemon=True).start()
 
     def _ended(self) -> Iterator[tuple[Unit, TaskOutcome]]:
-        """Wait until a unit ends, but only for a moment; then also yield those that have had all their time."""
+        """Wait a moment for a unit to end, and yield it and the units whose time is over."""
         if not self._running:
             return
         end = self._next_end(_NOTICE_SECONDS)
@@ -280,9 +282,9 @@ class Executor:
 
 
 class _Order:
-    """The order of the units: of those whose needs have ended, the one with the longest chain behind it comes first.
+    """Order of the units: among the ready ones, the longest chain of dependants comes first.
 
-    If that is the same, or no deadlines are given, it is the one with the lowest number.
+    A unit is ready when its needs have ended. Between equals, or without deadlines, the lowest number comes first.
     """
 
     def __init__(self, needs: Mapping[Unit, list[Unit]], timeouts: Mapping[Unit, float] | None) -> None:
@@ -293,7 +295,7 @@ class _Order:
         self._ready: list[Unit] = []
 
     def is_active(self) -> bool:
-        """Whether there is a unit that is not `done`."""
+        """Tell whether a unit is left that is not `done`."""
         return self._sorter.is_active()
 
     def next(self, tasks: set[int] | None = None) -> Unit | None:

@@ -31,12 +31,12 @@ _NEVER_FINISHED = TaskOutcome(Status.INTERRUPTED)
 
 @dataclass(frozen=True)
 class UnitRecord:
-    """How a unit went.
+    """Record of a unit in one execution.
 
     Attributes:
         mode: `run` or `check first`; empty if it was blocked, as it was never started.
-        outcome: How it ended; `interrupted` if it was started and never finished.
-        seconds: How long it took; None when it never finished.
+        outcome: Its outcome; `interrupted` if it was started and never finished.
+        seconds: The time that it took; None if it never finished.
         started_at: UTC, ISO 8601; empty when it was never started.
         finished_at: UTC, ISO 8601; empty when it never finished.
     """
@@ -50,7 +50,7 @@ class UnitRecord:
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """How a task went in one execution.
+    """Record of a task in one execution.
 
     Attributes:
         number: 1 to 30.
@@ -62,12 +62,12 @@ class TaskRecord:
 
     @cached_property
     def outcome(self) -> TaskOutcome:
-        """How it ended as a whole."""
+        """The outcome as a whole."""
         return combine({label: unit.outcome for label, unit in self.units.items()})
 
     @property
     def status(self) -> Status:
-        """How it ended, in one word."""
+        """The outcome in one word."""
         return self.outcome.status
 
     @property
@@ -77,7 +77,7 @@ class TaskRecord:
 
     @property
     def seconds(self) -> float | None:
-        """How long it took, its deployments side by side; None when it never finished."""
+        """The time that it took, its deployments running side by side; None if it never finished."""
         if any(unit.seconds is None for unit in self.units.values()):
             return None
         shared = self.units.get(None, UnitRecord()).seconds or 0.0
@@ -108,14 +108,14 @@ class TaskRecord:
 
 @dataclass(frozen=True)
 class ExecutionRecord:
-    """One execution.
+    """Record of one execution.
 
     Attributes:
         id: Its id.
-        started: How it began.
+        started: The event of its start.
         started_at: UTC, ISO 8601.
         tasks: Those that were started, blocked or finished, in the order of the records.
-        finished: How it ended; None if it never came to its end, which is an interruption too.
+        finished: The event of its end; None if there is none, which is an interruption too.
         settings: `key=value` for each setting of its command line; only executions of older versions have it.
     """
 
@@ -128,7 +128,7 @@ class ExecutionRecord:
 
     @property
     def origin(self) -> str:
-        """The id of the execution that it goes on from, through all resumptions; its own if it is a fresh one."""
+        """The id of the execution that began the chain of resumptions; its own if it is a fresh one."""
         return self.started.origin or self.id
 
     @property
@@ -148,11 +148,11 @@ class ExecutionRecord:
 
     @property
     def interrupted(self) -> bool:
-        """Whether it was ended before its end: by Ctrl-C, by SIGTERM, or without a word (a kill, a power failure)."""
+        """Tell whether it was cut short: by Ctrl-C, by SIGTERM, by a kill or a power failure."""
         return self.status in (None, "interrupted")
 
     def passed(self, number: int) -> bool:
-        """Whether this execution proved the task."""
+        """Tell whether this execution proved the task."""
         return number in self.tasks and self.tasks[number].status.passed
 
     @property
@@ -166,7 +166,7 @@ class ExecutionRecord:
 
 
 class History:
-    """The executions in the order in which they were started; grows by one entry after the other.
+    """The executions in the order of their start, built from journal entries.
 
     Entries of an execution whose start is in an older journal are passed over.
     """
@@ -185,7 +185,7 @@ class History:
                 self._settings(str(record.get("execution", "")), record)
 
     def add(self, entry: Entry) -> None:
-        """Take note of what happened."""
+        """Add an entry."""
         event, execution = entry.event, entry.execution
         if isinstance(event, ExecutionStarted):
             self._executions[execution] = ExecutionRecord(execution, event, entry.at)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the execution ends its record and gives the prompt back. Standard library only."""
+"""Ctrl-C and SIGTERM: the execution completes its record and ends. Standard library only."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass
 class Interruption:
-    """Set by a signal. A second signal ends the process at once.
+    """State of an interruption by a signal; a second signal ends the process at once.
 
     Attributes:
-        stop: What the execution watches.
+        stop: The event that the execution watches.
         signal: The signal that came, 0 if none has.
     """
 
@@ -29,12 +29,15 @@ class Interruption:
     signal: int = 0
 
     def install(self) -> None:
-        """Take the signals, also an ignored SIGINT: what a shell starts with `&` would hand that on to all services."""
+        """Handle the signals, also a SIGINT that is ignored.
+
+        A shell starts background commands (`&`) with SIGINT ignored, and all services would inherit that.
+        """
         for number in _SIGNALS:
             signal.signal(number, self._handle)
 
     def pass_on(self) -> None:
-        """Before `os.execv`: whatever comes from now on waits, and so does what has come and nobody has acted upon."""
+        """Block the signals before `os.execv`: those that came and were not acted upon stay pending."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         if self.signal:
             signal.raise_signal(self.signal)

@@ -1,4 +1,4 @@
-"""The append-only record of every execution: JSON lines, each on disk before the next step is taken.
+"""The journal: an append-only file of JSON lines, each on disk before the next step.
 
 A record is one line of JSON that ends in its own checksum and a newline:
 
@@ -38,7 +38,7 @@ _TORN_BYTES_KEPT = 2000
 
 
 class JournalDamaged(EnvironmentRefused):
-    """A line of the journal that a crash cannot explain: the file was changed by somebody, or the disk is failing.
+    """A bad line that a crash cannot explain: the file was edited, or the disk is failing.
 
     Attributes:
         path: The journal.
@@ -48,16 +48,16 @@ class JournalDamaged(EnvironmentRefused):
     def __init__(self, path: Path, line: int, reason: str) -> None:
         super().__init__(
             f"The journal {path} is damaged in line {line}: {reason}.",
-            f"Keep it for a look and go on with a new one: {_the_way_on(path)}",
+            f"Keep it and start a new one: {_command_to_move(path)}",
         )
         self.path = path
         self.line = line
 
 
 class Journal:
-    """The one writer of a journal; several threads may append.
+    """The only writer of a journal; several threads may append.
 
-    Whoever opens it holds the execution lock: two writers in two processes would not see each other.
+    Opening it requires the execution lock: writers in two processes would not see each other.
     """
 
     def __init__(self, path: Path, fd: int, execution: str, redact: Callable[[Any], Any]) -> None:
@@ -104,7 +104,7 @@ class Journal:
         return journal
 
     def append(self, event: Event) -> Entry:
-        """Write one event without its secrets; when this returns, it survives a kill and a power failure.
+        """Write one event without its secrets, so that it survives a kill and a power failure.
 
         Values that JSON does not know (a path, a time) are kept as their text.
 
@@ -148,7 +148,7 @@ class Journal:
             self._unsure_from = None
 
     def close(self) -> None:
-        """End the writing. A second call does nothing."""
+        """Close the file; a second call does nothing."""
         with self._one_at_a_time:
             if self._fd >= 0:
                 os.close(self._fd)
@@ -181,7 +181,7 @@ class _Scan:
 
 
 def _scan(path: Path) -> _Scan:
-    """Every record is on disk before the next is begun, so a crash can spoil the last line only."""
+    """Read the records; a crash can spoil only the last line, as each is on disk before the next."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -201,7 +201,7 @@ def _scan(path: Path) -> _Scan:
         if record["v"] != FORMAT:  # a whole record, so never taken for a torn one
             raise EnvironmentRefused(
                 f"The journal {path} was written by another version of this program (line {number}: {record['v']!r}).",
-                f"Use that version, or keep the file and go on with a new one: {_the_way_on(path)}",
+                f"Use that version, or keep the file and start a new one: {_command_to_move(path)}",
             )
         records.append(record)
         good_bytes += len(line)
@@ -215,10 +215,10 @@ def _line(record: dict[str, Any]) -> bytes:
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
-    """The record in a line.
+    """Return the record in a line.
 
     Raises:
-        ValueError: It is none; the text says why.
+        ValueError: There is none; the text says why.
     """
     if not line.endswith(b"\n"):
         raise ValueError("the line has no end")
@@ -233,7 +233,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 
 def _hides_a_record(line: bytes) -> bool:
-    """Whether a bad last line ends in a whole record: then the newline before that was lost, which is no torn end."""
+    """Tell whether a bad last line ends in a whole record: a lost newline is no torn end."""
     at = line.find(_RECORD_BEGINS, 1)
     while at > 0:
         with contextlib.suppress(ValueError):
@@ -243,8 +243,8 @@ def _hides_a_record(line: bytes) -> bool:
     return False
 
 
-def _the_way_on(path: Path) -> str:
-    """The command that keeps the old file under a name that is free."""
+def _command_to_move(path: Path) -> str:
+    """Return the command that moves the damaged file to a free name."""
     kept = path.with_name(f"{path.name}.damaged")
     number = 1
     while kept.exists():

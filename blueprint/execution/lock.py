@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ExecutionLock:
-    """The right to change this workspace: one execution at a time has it, from its first step to its last.
+    """Exclusive right to change a workspace, held by one execution from start to end.
 
     The kernel holds it (`flock`) for as long as the open file lives, so that a killed execution leaves nothing to
     clean up. The file tells who holds it. The open file goes through `os.execv`; in the process after it, `adopt`.
@@ -67,7 +67,7 @@ class ExecutionLock:
 
     @classmethod
     def adopt(cls, workspace: Workspace, fd: int) -> ExecutionLock:
-        """Go on with the lock that this process took before `os.execv`; from here on no child can inherit it.
+        """Take over the lock that this process took before `os.execv`; no child can inherit it now.
 
         Raises:
             EnvironmentRefused: `fd` is not this workspace's lock, or somebody else holds it.
@@ -84,19 +84,19 @@ class ExecutionLock:
         return cls(workspace.lock, fd)
 
     def require(self) -> None:
-        """See that it still keeps others out.
+        """Require that the lock still keeps others out.
 
         Raises:
             EnvironmentRefused: Its file was removed or replaced; the next execution would lock another one.
         """
         if not _is_at(self.path, self.fd):
             raise EnvironmentRefused(
-                f"{self.path.parent} was removed while this execution was at work with it; it cannot go on.",
+                f"{self.path.parent} was removed while this execution was using it; it cannot continue.",
                 "Leave that folder alone during an execution, and run `python run_blueprint.py --phase all`.",
             )
 
     def release(self) -> None:
-        """Let the next execution in. A second call does nothing."""
+        """Release the lock; a second call does nothing."""
         if self.fd < 0:
             return
         with contextlib.suppress(OSError):
@@ -130,7 +130,10 @@ def _tell_who_holds(fd: int, command: str) -> None:
 
 
 def _holder(fd: int) -> str:
-    """Who holds the lock, as its file tells; just after the lock was taken it may still name the one before."""
+    """Describe the holder as the file names it.
+
+    Waits up to 0.2 s for a living one: just after the lock was taken, the file may name the previous holder.
+    """
     moment = threading.Event()
     told = "its pid is not known yet, it is just starting"
     for _ in range(20):

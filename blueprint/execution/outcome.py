@@ -1,4 +1,4 @@
-"""How a task ended, judged from what its function returned or raised.
+"""Outcomes of tasks, derived from what their functions returned or raised.
 
 Standard library only.
 """
@@ -24,16 +24,16 @@ _WORST_FIRST = (Status.FAILED, Status.INTERRUPTED, Status.BLOCKED, Status.CHANGE
 
 @dataclass(frozen=True)
 class TaskOutcome:
-    """How a task ended.
+    """Outcome of a task.
 
     Attributes:
-        status: In one word.
+        status: The outcome in one word.
         summary: One line, whatever the status: the evidence, or the reason.
         details: The full evidence, or what was read before it failed.
         reason: If it had to act, what it had found missing.
         where_to_look: If it failed, a file or an address that tells more.
         hint: If it failed, the next step.
-        exit_code: What this outcome alone would make the program's exit status.
+        exit_code: The program's exit status if this were the only outcome.
     """
 
     status: Status
@@ -105,7 +105,7 @@ def blocked(need: str, status: Status) -> TaskOutcome:
 
 
 def combine(outcomes: Mapping[str | None, TaskOutcome]) -> TaskOutcome:
-    """Return the outcome of a task as a whole, from those of its deployments and of the part that they share.
+    """Combine the outcomes of a task's deployments and of their shared part into one.
 
     Args:
         outcomes: By the deployment's label; None for the shared part, or for a task of the platform.
@@ -165,7 +165,7 @@ def _listed(texts: Mapping[str, str]) -> str:
 
 
 def _once(texts: Mapping[str, str]) -> str:
-    """Say what is so of all of them once."""
+    """Return a text that all share once, else each with its label."""
     same = set(texts.values())
     return same.pop() if len(same) == 1 and len(texts) > 1 else _listed(texts)
 

@@ -20,7 +20,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Mode(StrEnum):
-    """What an execution does with a task; `CHECK` runs the same function as `RUN`, only the reporting differs."""
+    """Treatment of a task; `CHECK` runs the same function as `RUN`, only the reporting differs."""
 
     RUN = "run"
     CHECK = "check first"
@@ -29,7 +29,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True)
 class PlannedTask:
-    """A task, what is done with it, and why, in words that can follow "because"."""
+    """A task with its mode and the reason, in words that can follow "because"."""
 
     spec: TaskSpec
     mode: Mode
@@ -38,7 +38,7 @@ class PlannedTask:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an execution does with every task.
+    """Mode and reason of every task in an execution.
 
     Attributes:
         tasks: All of them, by number.
@@ -55,7 +55,7 @@ class Plan:
 
     @cached_property
     def to_run(self) -> tuple[int, ...]:
-        """The tasks that were asked for. Empty: there is nothing left to do, and each task's reason says why."""
+        """The tasks that were asked for; if none is left, each task's reason says why."""
         return tuple(task.spec.number for task in self.tasks if task.mode is Mode.RUN)
 
     @cached_property
@@ -64,15 +64,15 @@ class Plan:
         return tuple(task.spec.number for task in self.tasks if task.mode is not Mode.NOT_NEEDED)
 
     def mode_of(self, number: int) -> Mode:
-        """What is done with a task."""
+        """Return the mode of a task."""
         return self.by_number[number].mode
 
     def reason_of(self, number: int) -> str:
-        """Why."""
+        """Return the reason for a task's mode."""
         return self.by_number[number].reason
 
     def as_record(self) -> dict[str, str]:
-        """Each number with its mode, as the journal keeps it."""
+        """Return each number with its mode, as the journal keeps it."""
         return {str(task.spec.number): task.mode.value for task in self.tasks}
 
 
@@ -100,18 +100,18 @@ def make_plan(
     origin = None if resume is None else resume.origin
     if phase is not None:
         phases = sorted({spec.phase for spec in specs})
-        _accept("--phase", phase, phases)
+        _require_known("--phase", phase, phases)
         return _plan(specs, origin, lambda spec: spec.phase == phase, f"phase {phase}", f"not part of phase {phase}")
     if resume_from is not None:
-        _accept("--resume-from", resume_from, [spec.number for spec in specs])
+        _require_known("--resume-from", resume_from, [spec.number for spec in specs])
         asked, left_out = f"from task {resume_from} on", f"before task {resume_from}, and nothing from there needs it"
         return _plan(specs, origin, lambda spec: spec.number >= resume_from, asked, left_out)
     if resume is not None:
-        return _go_on(resume, specs)
+        return _resume(resume, specs)
     return _plan(specs, origin, lambda _spec: True, "all tasks were asked for", "")
 
 
-def _accept(option: str, given: int, accepted: Sequence[int]) -> None:
+def _require_known(option: str, given: int, accepted: Sequence[int]) -> None:
     if given not in accepted:
         raise UsageError(f"{option} {given} does not exist.", f"It goes from {accepted[0]} to {accepted[-1]}.")
 
@@ -123,8 +123,8 @@ def _plan(
     return _complete(specs, origin, run, {spec.number: left_out for spec in specs})
 
 
-def _go_on(last: ExecutionRecord, specs: Sequence[TaskSpec]) -> Plan:
-    """What the last execution was asked to run and did not pass, and first a check of what that needs."""
+def _resume(last: ExecutionRecord, specs: Sequence[TaskSpec]) -> Plan:
+    """Plan what the last execution was asked to run and did not pass; check first what that needs."""
     run: dict[int, str] = {}
     left_out: dict[int, str] = {}
     for spec in specs:
@@ -156,7 +156,7 @@ def _complete(
 
 
 def _needed_by(specs: Sequence[TaskSpec], run: Iterable[int]) -> dict[int, int]:
-    """All that is needed, directly or through others, with the first task that needs it."""
+    """Return the tasks that are needed, directly or not, each with the first task that needs it."""
     by_number = {spec.number: spec for spec in specs}
     needed_by: dict[int, int] = {}
     waiting = sorted(run, reverse=True)

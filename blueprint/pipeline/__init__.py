@@ -1,0 +1,1 @@
+"""The bundled pipeline; imports nothing else of this package."""

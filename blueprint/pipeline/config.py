@@ -1,4 +1,4 @@
-"""What a run of the pipeline can be told, with its bounds: the one definition for the flow and for `ExtractConfig`.
+"""Parameters of a pipeline run and their bounds, defined once for the flow and for `ExtractConfig`.
 
 The bounds stand on the flow's own parameters, so the server knows them and refuses a bad value at the trigger.
 """
@@ -25,12 +25,12 @@ TargetTable = Annotated[str, Field(pattern=PATTERN)]
 
 
 class ExtractConfig(BaseModel):
-    """What to fetch.
+    """Request for a batch of records.
 
     Attributes:
         source_url: Address of the JSON API. Any text: whether it can be reached is found out by the extract task.
         batch_size: How many records to fetch.
-        timeout_seconds: How long one attempt may take, all its pages included.
+        timeout_seconds: Seconds that one attempt may take, all its pages included.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -41,12 +41,12 @@ class ExtractConfig(BaseModel):
 
     @property
     def shown_url(self) -> str:
-        """The address as it may be logged: see `without_secrets`."""
+        """The address as it may be logged; see `without_secrets`."""
         return without_secrets(self.source_url)
 
 
 def chosen_source_url(given: str | None) -> str:
-    """The address to fetch from: the given one, or the environment's.
+    """Return the address to fetch from: the given one, or the one in the environment.
 
     Raises:
         SourceError: There is neither.
@@ -58,7 +58,7 @@ def chosen_source_url(given: str | None) -> str:
 
 
 def without_secrets(url: str) -> str:
-    """Scheme, host, port and path: the user's name, the password and the query (it may hold a key) are left out."""
+    """Return scheme, host, port and path only: user, password and query may be secret."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

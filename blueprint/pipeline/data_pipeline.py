@@ -1,4 +1,4 @@
-"""The pipeline that ships: readings over HTTP, made into daily metrics, landed in the warehouse exactly once.
+"""The bundled pipeline: fetch readings over HTTP, compute daily metrics, load them exactly once.
 
 As a script, with this project's Python:  python blueprint/pipeline/data_pipeline.py --help
 As a deployment, by its entrypoint:       blueprint/pipeline/data_pipeline.py:enterprise_data_pipeline
@@ -45,7 +45,7 @@ from blueprint.pipeline.metrics import DailyMetrics, daily_metrics
 
 @dataclass(frozen=True)
 class PipelineResult:
-    """What a flow run landed, and where."""
+    """Rows that a flow run loaded, and the table that they are in."""
 
     rows: int
     table: str
@@ -74,7 +74,7 @@ def extract_task(config: ExtractConfig) -> source.Readings:
 
 @task(name="transform-task", tags={"layer:silver", "op:transform"}, cache_policy=NO_CACHE, persist_result=False)
 def transform_task(readings: source.Readings) -> DailyMetrics:
-    """Work out the daily metrics; see `metrics` for what they are."""
+    """Compute the daily metrics; `metrics` defines them."""
     logger = get_run_logger()
     started = time.monotonic()
     metrics = daily_metrics(readings.items)
@@ -85,7 +85,7 @@ def transform_task(readings: source.Readings) -> DailyMetrics:
 
 @task(name="load-task", tags={"layer:gold", "op:load"}, cache_policy=NO_CACHE, persist_result=False)
 def load_task(metrics: DailyMetrics, target_table: str, flow_run_id: str) -> PipelineResult:
-    """Land the rows exactly once; see `warehouse.load`."""
+    """Load the rows exactly once; see `warehouse.load`."""
     # Only a load pays for SQLAlchemy; who deploys or inspects this flow does not.
     from blueprint.pipeline import warehouse
 
@@ -105,13 +105,13 @@ def enterprise_data_pipeline(
     timeout_seconds: TimeoutSeconds = DEFAULT_TIMEOUT_SECONDS,
     target_table: TargetTable = DEFAULT_TARGET_TABLE,
 ) -> PipelineResult:
-    """Fetch records from a JSON API, make daily metrics of them, and land these in the warehouse.
+    """Fetch records from a JSON API, compute daily metrics and load them into the warehouse.
 
     Args:
         source_url: The JSON API; by default that of the environment variable PIPELINE_SOURCE_URL.
         batch_size: How many records to fetch, at least 1.
-        timeout_seconds: How long one attempt to fetch them may take, all pages included.
-        target_table: Where the rows go, as database.schema.table.
+        timeout_seconds: Seconds that one attempt to fetch them may take, all pages included.
+        target_table: The table that the rows are loaded into, as database.schema.table.
     """
     config = ExtractConfig(
         source_url=chosen_source_url(source_url), batch_size=batch_size, timeout_seconds=timeout_seconds

@@ -1,4 +1,4 @@
-"""Which database holds the warehouse, and connections to it that are private, patient and transactional.
+"""The warehouse's database: its address, and transactional connections that wait for other writers.
 
 - By default an embedded SQLite file, `.blueprint/warehouse/<database>.sqlite3` in the project's folder
   (`PIPELINE_WAREHOUSE_DIR` names another folder).
@@ -44,7 +44,7 @@ _DRIVERS = {
 
 @dataclass(frozen=True)
 class Database:
-    """A database that may hold the table asked for; its text form hides the password."""
+    """Database of the warehouse; its text form hides the password."""
 
     url: URL = field(repr=False)
 
@@ -55,7 +55,7 @@ class Database:
 
     @property
     def exists(self) -> bool:
-        """False if it is an SQLite file that nobody has made yet."""
+        """Tell whether the database is there: False for an SQLite file that has not been created yet."""
         return self.file is None or self.file.exists()
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A connection in a transaction that writes: committed at the end of the block, rolled back by an exception.
+        """Open a writing transaction: committed at the end of the block, rolled back by an exception.
 
         Waits up to `LOCK_SECONDS` for other writers.
 
@@ -80,7 +80,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection that reads one consistent state. Makes no file.
+        """Open a connection that reads one consistent state; creates no file.
 
         Raises:
             WarehouseError: In one sentence, what the database or the disk said.
@@ -120,7 +120,7 @@ class Database:
 
 
 def database_for(table: TableName, url: str | None = None) -> Database:
-    """The database that holds the table.
+    """Return the database that holds the table.
 
     Args:
         table: Its `database` part must name the database that the address leads to.

@@ -1,4 +1,4 @@
-"""The errors that a user of the pipeline is expected to meet: one sentence each, shown in the run's state message.
+"""Expected errors of the pipeline: one sentence each, shown in the run's state message.
 
 Standard library only.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class PipelineError(Exception):
-    """Something outside the pipeline is wrong. The text is one sentence, and never holds a password."""
+    """A cause outside the pipeline; the text is one sentence and never holds a password."""
 
 
 class SourceError(PipelineError):

@@ -58,16 +58,16 @@ class DailyMetrics:
 
     @property
     def row_count(self) -> int:
-        """How many rows `rows` gives."""
+        """The number of rows that `rows` yields."""
         return len(self._readings)
 
     @property
     def group_count(self) -> int:
-        """How many different host, metric, unit and day there are."""
+        """The number of groups: a host, metric, unit and day each."""
         return len(self._figures)
 
     def rows(self) -> Iterator[DailyMetric]:
-        """The rows, in the order of the source; may be called more than once."""
+        """Yield the rows in the order of the source; may be called more than once."""
         for reading in self._readings:
             at, key = _place(reading)
             day = self._figures[key]
@@ -88,7 +88,10 @@ class DailyMetrics:
 
 
 def daily_metrics(readings: list[Reading]) -> DailyMetrics:
-    """Group a batch by day and work out the figures of each group; all are finite for what `records` lets in."""
+    """Group a batch by day and compute the figures of each group.
+
+    All are finite: `records` bounds the values that it lets in.
+    """
     values: dict[_Key, list[float]] = {}
     for reading in readings:
         values.setdefault(_place(reading)[1], []).append(reading.value)
@@ -96,7 +99,7 @@ def daily_metrics(readings: list[Reading]) -> DailyMetrics:
 
 
 def _place(reading: Reading) -> tuple[datetime, _Key]:
-    """When it was in UTC, and the group that it belongs to."""
+    """Return the reading's time in UTC and the group that it belongs to."""
     at = reading.observed_at.astimezone(UTC)
     return at, (reading.host, reading.metric, reading.unit, at.date())
 

@@ -1,4 +1,4 @@
-"""The bundled data source: a small HTTP API that serves real readings of this host, and can be told to misbehave.
+"""The bundled data source: an HTTP API that serves readings of this host and can fail on request.
 
     python -m blueprint.pipeline.metrics_api --host 127.0.0.1 --port 8765
 
@@ -7,7 +7,7 @@
 end. A cursor does not lead to stored readings but on in time: each page holds new readings under new ids, so the same
 cursor asked twice gives two pages that have no record in common, and no id is ever given twice.
 
-Faults are made here, at the source, by further parameters of the request:
+Further parameters of the request make it fail:
 
 - `fail_first=<n>&fail_key=<k>`: the first n requests that carry this key are answered 503 (or `status=<400..599>`).
 - `delay_seconds=<s>`: the answer comes s seconds later (at most 600).
@@ -112,7 +112,7 @@ class FailureCounter:
         self._lock = threading.Lock()
 
     def must_fail(self, key: str, first: int) -> bool:
-        """Whether this request is one of the first so many with the key."""
+        """Tell whether this request must fail: it is among the first `first` with the key."""
         if first <= 0:
             return False
         with self._lock:
@@ -155,7 +155,7 @@ class Pages:
 
 
 def application() -> Starlette:
-    """The ASGI application; each has its own counters."""
+    """Return the ASGI application; each has counters of its own."""
     pages = Pages()
     failures = FailureCounter()
 

@@ -1,4 +1,4 @@
-"""The metrics API in a thread of this process, for as long as it is needed: the script's and the benchmark's source."""
+"""The metrics API in a thread of this process: the data source of the script and the benchmark."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from blueprint.pipeline.metrics_api import METRICS_PATH, application
 
 @contextlib.contextmanager
 def serve_metrics() -> Iterator[str]:
-    """Serve on a free port of the loopback address; gives the address to fetch from.
+    """Serve on a free loopback port and yield the address to fetch from.
 
     The port is taken before the server starts, so nobody can take it in between, and requests wait until it is ready.
     """

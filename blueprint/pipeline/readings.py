@@ -1,4 +1,4 @@
-"""Real readings of this host by psutil: what the bundled metrics API serves.
+"""Readings of this host by psutil, as the bundled metrics API serves them.
 
 What a host does not offer (temperatures in a virtual machine, disk counters in a container) is left out.
 """
@@ -44,7 +44,7 @@ class HostSampler:
         psutil.cpu_percent(percpu=True)
 
     def sample(self) -> Iterator[HostReading]:
-        """Every value that the host offers at this moment, the general ones first."""
+        """Yield every value that the host offers now, the general ones first."""
         groups = (
             *(self._utilisation, _load, _memory, _swap, _cpu_times, _processes, _disks, _disk_io, _network),
             *(_cores, _interfaces, _temperatures),
@@ -59,7 +59,7 @@ class HostSampler:
                 yield HostReading(at, metric, float(value), unit)
 
     def _utilisation(self) -> Iterator[Value]:
-        """CPU utilisation since the sample before, unless that was too short ago."""
+        """Yield CPU utilisation since the previous sample, unless that was too short ago."""
         now = self._clock()
         if now - self._utilisation_at < _MIN_INTERVAL_SECONDS:
             return
@@ -133,7 +133,7 @@ def _temperatures() -> Iterator[Value]:
 
 
 def _fields(prefix: str, values: Any, unit: str) -> Iterator[Value]:
-    """Each field of one of psutil's named tuples, with the unit that its name tells."""
+    """Yield each field of a psutil named tuple with the unit that its name tells."""
     for name, value in values._asdict().items():
         if name == "percent":
             yield f"{prefix}.{name}", value, "percent"
@@ -146,5 +146,5 @@ def _fields(prefix: str, values: Any, unit: str) -> Iterator[Value]:
 
 
 def _plain(name: str) -> str:
-    """A device's or folder's name as part of a metric's: printable and short."""
+    """Make a device's or folder's name printable and short, as part of a metric's name."""
     return "".join(character if character.isprintable() else "?" for character in name)[:120]

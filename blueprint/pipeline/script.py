@@ -26,7 +26,7 @@ _NO_PREFECT = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, run, print; see the module's text for the exit codes."""
+    """Run the flow once and return the exit code; the module's docstring lists them."""
     arguments = _parser().parse_args(argv)
     if importlib.util.find_spec("prefect") is None:
         venv = _PROJECT / ".venv" / "bin" / "python"
@@ -75,7 +75,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _source(given: str | None) -> Iterator[str | None]:
-    """The address to fetch from; the bundled metrics API, served from here for the duration, if none is named."""
+    """Yield the address to fetch from; serve the bundled metrics API meanwhile if none is given."""
     from blueprint.pipeline.config import SOURCE_URL_VARIABLE
 
     if given or os.environ.get(SOURCE_URL_VARIABLE):

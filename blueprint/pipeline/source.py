@@ -24,7 +24,7 @@ _CONNECT_SECONDS = 10.0
 
 
 class Readings:
-    """What one extract fetched, in the order of the source.
+    """Records that one extract fetched, in the order of the source.
 
     Deliberately not a collection: Prefect walks lists, dataclasses and models that are handed from task to task, and
     would visit each of 100,000 records.
@@ -39,7 +39,7 @@ class Readings:
 
 
 def fetch(config: ExtractConfig) -> Readings:
-    """Fetch `batch_size` records, or all that there are if the source ends before that (`exhausted`).
+    """Fetch `batch_size` records, or all there are if the source ends earlier (`exhausted`).
 
     A blocking call that may be made from any thread, also one with an event loop. Interruptible: an exception raised
     in the caller by a signal ends the request at once.
@@ -115,7 +115,7 @@ async def _page(client: httpx.AsyncClient, url: httpx.URL, limit: int, cursor: s
 
 
 def _refuse_unless_json(response: httpx.Response) -> None:
-    """Judge by status and headers, before a byte of the body is read."""
+    """Refuse an answer by its status and headers, before its body is read."""
     where = without_secrets(str(response.url))
     if response.status_code != HTTPStatus.OK:
         raise SourceError(f"The source {where} answered {response.status_code} {response.reason_phrase}".strip() + ".")
@@ -135,7 +135,7 @@ def _refuse_repeated(records: list[Reading], seen: set[str], *, before: int) -> 
 
 
 def _address(text: str) -> tuple[httpx.URL, httpx.BasicAuth | None]:
-    """Take user and password out of the address: httpx logs addresses, and a redirect must not carry them away."""
+    """Take user and password out of the address: httpx logs it, and a redirect must not pass them on."""
     url = httpx.URL(text)
     if not url.userinfo:
         return url, None
@@ -150,7 +150,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def _reason(error: httpx.HTTPError | httpx.InvalidURL) -> str:
-    """One clause for the user; the texts of httpx never hold the user part of an address, which we took out."""
+    """Return one clause for the user.
+
+    It never holds a password: the user part was taken out of the address before httpx saw it.
+    """
     match error:
         case httpx.TooManyRedirects():
             return f"more than {MAX_REDIRECTS} redirects, probably in a circle"

@@ -53,5 +53,5 @@ class TableName:
 
 
 def _shown(text: str) -> str:
-    """The offender, short enough for one line."""
+    """Return the refused text, short enough for one line."""
     return repr(text if len(text) <= 100 else text[:100] + "…")

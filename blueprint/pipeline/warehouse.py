@@ -1,4 +1,4 @@
-"""The warehouse: a flow run's rows land exactly once, whatever happens to the process that loads them.
+"""The warehouse: load a flow run's rows exactly once, even if the loading process is killed.
 
 One transaction deletes what an earlier attempt of the same flow run may have landed and inserts the rows. Killed before
 the commit, nothing is there and the next attempt lands them; killed after it, but before it could report, the next
@@ -44,7 +44,7 @@ _CHUNK_ROWS = 2000
 
 @dataclass(frozen=True)
 class Landed:
-    """What is in the warehouse of one flow run.
+    """Rows of one flow run in the warehouse.
 
     Attributes:
         table: `database.schema.table`.
@@ -66,12 +66,12 @@ class Landed:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What one load did.
+    """Result of one load.
 
     Attributes:
         rows: How many rows it inserted.
         replaced: How many rows of an earlier attempt of the same flow run it took out first.
-        seconds: How long it took, waiting for other writers included.
+        seconds: Time taken, waiting for other writers included.
     """
 
     rows: int
@@ -80,7 +80,7 @@ class Loaded:
 
 
 def load(table_name: str, flow_run_id: str, rows: Iterable[DailyMetric], *, url: str | None = None) -> Loaded:
-    """Put a flow run's rows into the warehouse: all of them once, or, if it raises, none that were not there before.
+    """Load a flow run's rows: all of them once, or no new ones if it raises.
 
     Args:
         table_name: `database.schema.table`; made if it is not there.
@@ -107,7 +107,7 @@ def load(table_name: str, flow_run_id: str, rows: Iterable[DailyMetric], *, url:
 
 
 def rows_of(url: str | None, table_name: str, flow_run_id: str) -> int:
-    """How many rows of the flow run are in the table; 0 also if there is no such table yet.
+    """Count the flow run's rows in the table; 0 if there is no such table yet.
 
     Raises:
         BadTableName, WarehouseError: One sentence.
@@ -116,7 +116,7 @@ def rows_of(url: str | None, table_name: str, flow_run_id: str) -> int:
 
 
 def landed(table_name: str, flow_run_id: str, *, url: str | None = None) -> Landed:
-    """Read back what is in the warehouse of one flow run; makes neither file nor table.
+    """Read back what the warehouse holds of one flow run; creates neither file nor table.
 
     Raises:
         BadTableName, WarehouseError: One sentence.
@@ -128,7 +128,7 @@ def landed(table_name: str, flow_run_id: str, *, url: str | None = None) -> Land
     if not database.exists:
         return nothing
     with database.reading() as connection:
-        if not _is_there(connection, table):
+        if not _exists(connection, table):
             return nothing
         row = connection.execute(
             select(
@@ -166,10 +166,10 @@ def _table(name: TableName, database: Database) -> Table:
 
 
 def _ensure(database: Database, table: Table) -> None:
-    """Make schema and table where they are missing, and only then: a user who may not create them can still load."""
+    """Create schema and table only where they are missing: a user without that right can still load."""
     if database.exists:
         with database.reading() as connection:
-            if _is_there(connection, table):
+            if _exists(connection, table):
                 return
     with database.writing() as connection:
         # PostgreSQL's IF NOT EXISTS fails when two create the same thing at once.
@@ -179,12 +179,12 @@ def _ensure(database: Database, table: Table) -> None:
         table.create(connection, checkfirst=True)
 
 
-def _is_there(connection: Connection, table: Table) -> bool:
+def _exists(connection: Connection, table: Table) -> bool:
     return inspect(connection).has_table(table.name, schema=table.schema)
 
 
 def _one_at_a_time(connection: Connection, what: str) -> None:
-    """Until the transaction ends, nobody else does this. An SQLite transaction that writes is alone already."""
+    """Keep others from the same work until the transaction ends; SQLite admits one writer anyway."""
     if connection.dialect.name == "postgresql":
         key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], signed=True)
         connection.execute(select(func.pg_advisory_xact_lock(key)))

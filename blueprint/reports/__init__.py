@@ -1,0 +1,1 @@
+"""Views of the journal: log lines, summary, JSON record, document of failures."""

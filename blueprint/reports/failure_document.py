@@ -1,4 +1,4 @@
-"""The document of task 28: what happened when things failed, with times. Plain Markdown, written beside the log."""
+"""Markdown document of task 28: the failures that were provoked and what followed, with times."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, order=True)
 class Moment:
-    """One thing that happened."""
+    """One event of a failure case."""
 
     at: datetime
     what: str
@@ -30,7 +30,7 @@ class Case:
 
 
 def render(cases: Sequence[Case], *, of: str = "") -> str:
-    """The document's text; with the name of a deployment, if there are several."""
+    """Return the document's text, titled with the deployment if there are several."""
     parts = [
         f"# What this platform does when something fails{f': {of}' if of else ''}\n",
         f"Seen on {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC.\n",

@@ -1,4 +1,4 @@
-"""Plain lines for the terminal and the execution log: an observer of events, in the order of the task numbers.
+"""Lines for the terminal and the execution log, in the order of the task numbers.
 
 Tasks run side by side, but people read by number: a task's line is held back until those before it have theirs, and
 until it has ended for every deployment. Standard library only.
@@ -27,14 +27,14 @@ _WAITING_AGAIN_SECONDS = 5.0
 
 @dataclass
 class _Task:
-    """A task of which something is known.
+    """A task that has begun or ended in part.
 
     Attributes:
         missing: The units that have not ended.
-        ended: How the others ended, by deployment.
-        began: When its first unit began, in seconds of the clock; None if none did.
+        ended: The outcomes of the others, by deployment.
+        began: The time at which its first unit began, in seconds of the clock; None if none did.
         seconds: From its first beginning to its last end.
-        at: When its last unit ended: UTC, ISO 8601.
+        at: The time at which its last unit ended: UTC, ISO 8601.
     """
 
     missing: set[Unit] = field(default_factory=set)
@@ -57,7 +57,7 @@ class Lines:
         shown: int = 0,
         redact: Callable[[Any], Any] = lambda value: value,
     ) -> None:
-        """Go on with a log.
+        """Open the log for appending.
 
         Args:
             plan: Tells which tasks there will be lines for.
@@ -109,7 +109,7 @@ class Lines:
                 self._finished(event, entry.at)
 
     def waiting(self, unit: Unit, text: str) -> None:
-        """Say what a unit waits for, but not before it has lasted a moment, and not too often."""
+        """Write what a unit waits for, but only after a moment and not too often."""
         with self._guard:
             now = self._clock()
             began = self._task(unit.task).began or now
@@ -123,7 +123,7 @@ class Lines:
                 )
 
     def flush(self) -> None:
-        """Write the lines that are held back: nothing more is coming before them."""
+        """Write the lines that are held back; none can come before them any more."""
         with self._guard:
             for number in self._expected:
                 if number in self._tasks and self._tasks[number].ended:
@@ -203,7 +203,7 @@ class Lines:
 
 
 def _one_line(text: str) -> str:
-    """Keep what others wrote (an exception, a server) from beginning a line of its own or steering the terminal."""
+    """Escape line breaks and control characters in texts of others, such as exceptions and servers."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else " " if char.isspace() else ascii(char)[1:-1] for char in text)

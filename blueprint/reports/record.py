@@ -1,4 +1,4 @@
-"""The machine-readable record beside the log: one JSON document per execution, derived from its events.
+"""The JSON record beside the log: one document for each execution, derived from its events.
 
 Standard library only.
 """

@@ -1,4 +1,4 @@
-"""The end of an execution in a few lines: the counts, what failed, where to look, and how to go on.
+"""The last lines of an execution: counts, failures, files to look at, and the next command.
 
 Standard library only.
 """
@@ -18,7 +18,7 @@ _ORDER = (Status.OK, Status.CHANGED, Status.SKIPPED, Status.FAILED, Status.BLOCK
 
 @dataclass(frozen=True)
 class Ending:
-    """How an execution came to its end."""
+    """Result of an execution as a whole."""
 
     plan: Plan
     statuses: Mapping[int, Status]
@@ -27,7 +27,7 @@ class Ending:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many tasks ended in which way; `not reached` for planned tasks that an interruption left out."""
+        """Number of tasks by status; `not reached` for those that an interruption left out."""
         counted = Counter(self.statuses.values())
         counts = {status.value: counted[status] for status in _ORDER if counted[status]}
         missing = len([number for number in self.plan.planned if number not in self.statuses])
@@ -35,14 +35,14 @@ class Ending:
 
     @property
     def passed(self) -> bool:
-        """Whether all that was planned was proven (or skipped for a reason)."""
+        """Tell whether every planned task was proven, or skipped for a reason."""
         return not self.interrupted and all(
             number in self.statuses and self.statuses[number].passed for number in self.plan.planned
         )
 
 
 def lines(ending: Ending, log: Path, root: Path, *, url: str = "") -> list[str]:
-    """The last lines of the terminal and the log."""
+    """Return the last lines for the terminal and the log."""
     counts = ", ".join(f"{count} {status}" for status, count in ending.counts.items())
     tasks = len(ending.plan.planned)
     skipped = ending.counts.get(Status.SKIPPED.value, 0)

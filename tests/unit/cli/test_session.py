@@ -68,7 +68,7 @@ def test_an_execution_whose_folder_was_removed_under_it_stops_in_one_sentence(wo
     first = begin(workspace, *ALL)
     shutil.rmtree(workspace.state)
     second = begin(workspace, *ALL)  # nothing is left that could tell it of the first
-    with pytest.raises(EnvironmentRefused, match="was removed while this execution was at work") as refusal:
+    with pytest.raises(EnvironmentRefused, match="was removed while this execution was using it") as refusal:
         first.executor.run({Unit(1): lambda _handle: pytest.fail("a task was started")})
     assert first.finish("", refusal.value) == ExitCode.ENVIRONMENT
     end(first)
