@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from blueprint.prefect_adapter.client import asking, client
@@ -55,10 +54,3 @@ def _deployment(found: Any) -> Deployment:
         concurrency_limit=limit,
         job_variables=found.job_variables or {},
     )
-
-
-def schedule_between(deployment_id: str, start: datetime, end: datetime) -> None:
-    """Have the server make the scheduled runs of a stretch of time now, which it otherwise does when they come near."""
-    body = {"start_time": start.isoformat(), "end_time": end.isoformat(), "min_runs": 20, "max_runs": 20}
-    path = f"/deployments/{deployment_id}/schedule"
-    asking("schedule the coming runs", lambda: client()._client.post(path, json=body).raise_for_status())

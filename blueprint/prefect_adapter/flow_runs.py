@@ -56,7 +56,6 @@ def runs(
     tags: Iterable[str] = (),
     deployment_id: str | None = None,
     types: Iterable[str] = (),
-    auto_scheduled_only: bool = False,
 ) -> list[Run]:
     """Flow runs that carry all the tags, belong to the deployment and are in one of the states; earliest due first.
 
@@ -77,7 +76,7 @@ def runs(
             flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=PAGE, offset=offset
         ),
     )
-    return [_run(one) for one in found if one.auto_scheduled or not auto_scheduled_only]
+    return [_run(one) for one in found]
 
 
 def transitions(run_id: str) -> list[Transition]:

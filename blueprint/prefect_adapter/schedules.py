@@ -1,30 +1,32 @@
-"""The configured schedule: as the server should have it, as `flow.deploy` takes it, and as the server gives it back."""
+"""A deployment's schedule, as it should be and as the server has it, and the runs that the server makes for it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from blueprint.config.settings import Settings
+from blueprint.prefect_adapter.client import PAGE, asking, client, pages
 
 if TYPE_CHECKING:
     from prefect.schedules import Schedule
 
+_MOST_DELETED = 50  # the server's limit for one request
+
 
 def schedule_definition(settings: Settings) -> dict[str, Any] | None:
-    """The schedule by the server's names for its parts; None if none is configured."""
-    if settings.cron:
-        return {"cron": settings.cron, "timezone": settings.timezone}
-    if settings.interval:
-        return {"interval": settings.interval, "timezone": settings.timezone}
-    if settings.rrule:
-        return {"rrule": settings.rrule, "timezone": settings.timezone}
+    """Return the configured schedule by the server's names for its parts; None if none is configured."""
+    for kind in ("cron", "interval", "rrule"):
+        if value := getattr(settings, kind):
+            return {kind: value, "timezone": settings.timezone}
     return None
 
 
 def prefect_schedule(settings: Settings) -> Schedule | None:
-    """The schedule as Prefect's own object; None if none is configured."""
+    """Return the configured schedule as Prefect's own object; None if none is configured."""
     from prefect.schedules import Cron, Interval, RRule
 
     if settings.cron:
@@ -37,7 +39,7 @@ def prefect_schedule(settings: Settings) -> Schedule | None:
 
 
 def same_schedule(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Whether the server's schedule is the one that is wanted."""
+    """Return whether the server's schedule is the one that is wanted."""
     return all(
         same_rrule(value, found.get(key)) if key == "rrule" else found.get(key) == value
         for key, value in wanted.items()
@@ -45,7 +47,56 @@ def same_schedule(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
 
 
 def same_rrule(wanted: object, found: object) -> bool:
-    """The server puts a line with a start before a rule that has none."""
+    """Return whether two rules are the same but for the line with a start that the server puts before one without."""
     return found == wanted or (
         str(found).startswith("DTSTART") and str(found).partition("\n")[2] == wanted and "DTSTART" not in str(wanted)
     )
+
+
+def scheduled_runs(deployment_id: str, start: datetime, end: datetime) -> dict[str, datetime]:
+    """Return the runs that the server has made for a deployment's schedule, and when each is due.
+
+    They may be in any state: one that is due in a few seconds is Pending already. Cancelled ones are left out.
+
+    Args:
+        deployment_id: The deployment.
+        start: The earliest time, included.
+        end: The latest time, included.
+    """
+    from prefect.client.schemas import filters
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    wanted = filters.FlowRunFilter(
+        deployment_id=filters.FlowRunFilterDeploymentId(any_=[UUID(deployment_id)]),
+        expected_start_time=filters.FlowRunFilterExpectedStartTime.model_validate({"after_": start, "before_": end}),
+    )
+    found = pages(
+        "list the scheduled runs",
+        lambda offset: client().read_flow_runs(
+            flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=PAGE, offset=offset
+        ),
+    )
+    return {
+        str(run.id): run.expected_start_time
+        for run in found
+        if run.auto_scheduled and run.expected_start_time and not (run.state and run.state.is_cancelled())
+    }
+
+
+def make_scheduled_runs(deployment_id: str, start: datetime, end: datetime, most: int) -> None:
+    """Have the server make the scheduled runs from `start` to `end` now, at most so many; others it makes in time."""
+    body = {"start_time": start.isoformat(), "end_time": end.isoformat(), "min_runs": most, "max_runs": most}
+    path = f"/deployments/{deployment_id}/schedule"
+    asking("schedule the coming runs", partial(_post, path, body))
+
+
+def delete_runs(run_ids: Sequence[str]) -> None:
+    """Delete flow runs; one that is gone already is as good."""
+    for first in range(0, len(run_ids), _MOST_DELETED):
+        ids = list(run_ids[first : first + _MOST_DELETED])
+        body = {"flow_runs": {"id": {"any_": ids}}, "limit": _MOST_DELETED}
+        asking("delete flow runs", partial(_post, "/flow_runs/bulk_delete", body))
+
+
+def _post(path: str, body: Mapping[str, Any]) -> None:
+    client()._client.post(path, json=body).raise_for_status()

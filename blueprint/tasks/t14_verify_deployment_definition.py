@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 )
 def verify_definition(ctx: Context, control: TaskControl) -> Evidence:
     """The Python definition: entrypoint resolves, schedule fires, default parameters fit, the name is free."""
-    from blueprint.config import schedule
+    from blueprint.config.schedule import fire_times
     from blueprint.tasks.common.deploying import own_deployment, see_that_no_other_has_its_name
 
     settings = ctx.settings
@@ -47,10 +48,9 @@ def verify_definition(ctx: Context, control: TaskControl) -> Evidence:
     }
     when = "no schedule"
     if settings.cron:
-        times = schedule.fire_times(settings.cron, settings.timezone, datetime.now(UTC), 3)
-        local = [time.astimezone(ZoneInfo(settings.timezone)).isoformat() for time in times]
-        details["next_fire_times"] = local
-        when = f"next at {local[0]} ({settings.timezone})"
+        times = islice(fire_times(target.schedule or {}, datetime.now(UTC)), 3)
+        details["next_fire_times"] = [time.astimezone(ZoneInfo(settings.timezone)).isoformat() for time in times]
+        when = f"next at {details['next_fire_times'][0]} ({settings.timezone})"
     elif settings.has_schedule:
         when = f"scheduled by {settings.rrule or f'an interval of {settings.interval:g} s'}"
     return Evidence(f"{target.flow_name}/{target.name} version {target.version}; {when}; parameters fit", details)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from blueprint.core.task import Evidence, TaskControl
 from blueprint.tasks.registry import Scope, task
@@ -22,23 +21,14 @@ if TYPE_CHECKING:
     proof="the server's copy, and runs on both sides of a clock change",
 )
 def verify_schedule(ctx: Context, control: TaskControl) -> Evidence:
-    """The server's copy of the schedule, and its runs on both sides of the next clock change."""
-    from blueprint.config import schedule
-    from blueprint.core.waiting import wait_until
-    from blueprint.tasks.common.schedules import around_clock_change, require_active, upcoming
+    """Prove that the server has the schedule and makes its runs, also on both sides of the next clock change."""
+    from blueprint.tasks.common.schedules import prove_clock_change, prove_coming_runs, require_active
 
-    found, definition = require_active(ctx)
-    details: dict[str, Any] = {"schedule": dict(definition)}
-    coming = wait_until(control, lambda: upcoming(ctx, found.id))
-    details["upcoming"] = coming[:3]
-    summary = f"active, {definition.get('cron') or definition.get('rrule') or definition.get('interval')}"
-    if ctx.settings.cron:
-        change = schedule.next_clock_change(ctx.settings.timezone, datetime.now(UTC))
-        if change is not None:
-            details["clock_change"] = change.isoformat()
-            details["around_clock_change"] = around_clock_change(ctx, found.id, change)
-            days = [time[:16] for time in details["around_clock_change"]]
-            summary += f", same local time before and after the clock change: {days[0]} … {days[-1]}"
-        else:
-            summary += ", the zone's clocks are not set within 400 days"
-    return Evidence(f"{summary} {ctx.settings.timezone}", details)
+    deployment, definition = require_active(ctx)
+    coming, times = prove_coming_runs(ctx, control, deployment, definition)
+    change, details = prove_clock_change(ctx, deployment, definition)
+    rule = definition.get("cron") or definition.get("rrule") or f"every {definition.get('interval')} s"
+    return Evidence(
+        f"active, {rule} {ctx.settings.timezone}, {coming}; {change}",
+        {"schedule": definition, "upcoming": times, **details},
+    )

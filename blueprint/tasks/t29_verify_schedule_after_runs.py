@@ -21,13 +21,9 @@ if TYPE_CHECKING:
     proof="still active, coming runs made",
 )
 def verify_schedule_after_runs(ctx: Context, control: TaskControl) -> Evidence:
-    """The schedule is still active, and the server has made the coming runs."""
-    from blueprint.core.waiting import wait_until
-    from blueprint.tasks.common.schedules import require_active, upcoming
+    """Prove that the schedule is still active and that the server has made its coming runs."""
+    from blueprint.tasks.common.schedules import prove_coming_runs, require_active
 
-    found, definition = require_active(ctx)
-    coming = wait_until(control, lambda: upcoming(ctx, found.id))
-    return Evidence(
-        f"active, {len(coming)} coming runs made, next {coming[0]}",
-        {"schedule": definition, "upcoming": coming[:5], "count": len(coming)},
-    )
+    deployment, definition = require_active(ctx)
+    coming, times = prove_coming_runs(ctx, control, deployment, definition)
+    return Evidence(f"active, {coming}", {"schedule": definition, "upcoming": times})

@@ -1,22 +1,34 @@
-"""What the server makes of the schedule: its copy, its coming runs, and those around a clock change."""
+"""The server's copy of the schedule, and the runs that it makes: the coming ones, and those around a clock change."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from blueprint.config import schedule
 from blueprint.core.http import NotReady
-from blueprint.core.task import TaskFailed, TaskSkipped
-from blueprint.prefect_adapter import deployments, flow_runs
-from blueprint.prefect_adapter.models import Deployment, Run
-from blueprint.prefect_adapter.schedules import same_schedule
+from blueprint.core.task import TaskControl, TaskFailed, TaskSkipped
+from blueprint.core.waiting import wait_until
+from blueprint.prefect_adapter.models import Deployment
+from blueprint.prefect_adapter.schedules import delete_runs, make_scheduled_runs, same_schedule, scheduled_runs
 from blueprint.tasks.common.proofs import RESTORE_DEPLOYMENT
 from blueprint.tasks.context import Context
 
+_COMPARED = 3  # so many coming runs Prefect's scheduler always has ready, ...
+_HORIZON = timedelta(days=99)  # ... if they are within 100 days; those of the last day it may not have made yet
+_SPARE = timedelta(minutes=2)  # a run made nearer than this might be started before it is deleted
+
 
 def require_active(ctx: Context) -> tuple[Deployment, dict[str, Any]]:
+    """Return the deployment, and its schedule as the server has it.
+
+    Raises:
+        TaskSkipped: No schedule is configured.
+        TaskFailed: The server's schedule is another one, or is not active.
+    """
     if not ctx.settings.has_schedule:
         raise TaskSkipped("no schedule is configured")
     found = ctx.require_deployment()
@@ -32,47 +44,79 @@ def require_active(ctx: Context) -> tuple[Deployment, dict[str, Any]]:
     return found, matching[0]
 
 
-def upcoming(ctx: Context, deployment_id: str) -> list[str]:
-    """The coming runs that the server has made, in the schedule's zone; they must fall when the schedule fires."""
-    zone = ZoneInfo(ctx.settings.timezone)
+def prove_coming_runs(
+    ctx: Context, control: TaskControl, deployment: Deployment, definition: dict[str, Any]
+) -> tuple[str, list[str]]:
+    """Prove that the server's next runs are due when the schedule fires.
+
+    Returns:
+        When it runs next, in words, and the times that were compared, in the schedule's zone.
+
+    Raises:
+        TaskFailed: A run is due at another time.
+        TimedOut: The server did not make the runs.
+    """
+    return wait_until(control, lambda: _coming_runs(ctx, deployment, definition), what="the coming runs")
+
+
+def _coming_runs(ctx: Context, deployment: Deployment, definition: dict[str, Any]) -> tuple[str, list[str]]:
     now = datetime.now(UTC)
-    runs = flow_runs.runs(deployment_id=deployment_id, types=["SCHEDULED"], auto_scheduled_only=True)
-    times = [run.expected_start for run in runs if run.expected_start and run.expected_start > now]
-    if len(times) < 3:
-        raise NotReady(f"the server has made {len(times)} of 3 coming runs")
-    if ctx.settings.cron:
-        _compare(times[:3], schedule.fire_times(ctx.settings.cron, ctx.settings.timezone, now, 3))
+    fires = list(islice(schedule.fire_times(definition, now), _COMPARED))
+    expected = [time for time in fires if time <= now + _HORIZON]
+    end = expected[-1] if len(expected) == _COMPARED else now + _HORIZON
+    found = scheduled_runs(deployment.id, now, end)
+    if len(found) < len(expected):
+        raise NotReady(f"{len(found)} of {len(expected)} coming runs exist")
+    _require_same(ctx, deployment, expected, found.values())
+    local = _local(ctx, expected)
+    if expected:
+        return f"next run {local[0]}", local
+    if fires:
+        return f"next run {_local(ctx, fires)[0][:10]}, beyond the server's horizon of 100 days", local
+    return "no further run: the schedule has ended", local
+
+
+def prove_clock_change(ctx: Context, deployment: Deployment, definition: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Prove that the server's runs around the next clock change are due when the schedule fires.
+
+    The server is made to make them, long before it would, and those that it made for this are deleted.
+
+    Returns:
+        The result in words, and the details.
+
+    Raises:
+        TaskFailed: A run is due at another time.
+    """
+    now = datetime.now(UTC)
+    change = schedule.next_clock_change(ctx.settings.timezone, now)
+    if change is None:
+        return "the zone's clocks are not set within 400 days", {}
+    details: dict[str, Any] = {"clock_change": change.at.isoformat()}
+    expected = schedule.around(definition, change, now + _SPARE)
+    if not expected:
+        return f"no runs on both sides of the clock change at {_local(ctx, [change.at])[0]}", details
+    start, end = expected[0], expected[-1]
+    before = scheduled_runs(deployment.id, start, end)
+    try:
+        make_scheduled_runs(deployment.id, start, end, len(expected) + _COMPARED)
+        _require_same(ctx, deployment, expected, scheduled_runs(deployment.id, start, end).values())
+    finally:
+        delete_runs([run for run in scheduled_runs(deployment.id, start, end) if run not in before])
+    details["around_clock_change"] = local = _local(ctx, expected)
+    return f"kept across the clock change: {local[0]} … {local[-1]}", details
+
+
+def _local(ctx: Context, times: Iterable[datetime]) -> list[str]:
+    zone = ZoneInfo(ctx.settings.timezone)
     return [time.astimezone(zone).isoformat() for time in times]
 
 
-def around_clock_change(ctx: Context, deployment_id: str, change: datetime) -> list[str]:
-    """Have the server make the runs of the days around a clock change, read them, and take back those it made."""
-    start, end = change - timedelta(days=2), change + timedelta(days=2)
-    fires = schedule.fire_times(ctx.settings.cron or "", ctx.settings.timezone, start, 20)
-    expected = [time for time in fires if time <= end]
-    if not expected:
-        return ["the schedule does not fire within two days of it"]
-    before = {run.id for run in _auto(deployment_id)}
-    try:
-        deployments.schedule_between(deployment_id, start, end)
-        runs = [run for run in _auto(deployment_id) if run.expected_start and start <= run.expected_start <= end]
-        _compare([run.expected_start for run in runs if run.expected_start][: len(expected)], expected)
-    finally:
-        for run in _auto(deployment_id):
-            if run.id not in before and run.expected_start and start <= run.expected_start:
-                flow_runs.delete_run(run.id)
-    return [time.astimezone(ZoneInfo(ctx.settings.timezone)).isoformat() for time in expected]
-
-
-def _auto(deployment_id: str) -> list[Run]:
-    return flow_runs.runs(deployment_id=deployment_id, types=["SCHEDULED"], auto_scheduled_only=True)
-
-
-def _compare(times: list[datetime], expected: list[datetime]) -> None:
-    if [time.astimezone(UTC) for time in times] != expected:
+def _require_same(
+    ctx: Context, deployment: Deployment, expected: Sequence[datetime], found: Iterable[datetime]
+) -> None:
+    if problem := schedule.difference(expected, found):
         raise TaskFailed(
-            f"The server's coming runs are at {', '.join(time.isoformat() for time in times) or 'no time'}; "
-            f"the schedule fires at {', '.join(time.isoformat() for time in expected)}.",
-            where_to_look="the deployment's page in the UI",
+            f"The server's runs are not those of the schedule: {problem}.",
+            where_to_look=f"{ctx.settings.server_url}/deployments/deployment/{deployment.id}",
             hint=RESTORE_DEPLOYMENT,
         )
