@@ -131,14 +131,19 @@ def reasons_for_pip(workspace: Workspace, control: TaskControl, *, hashed: bool)
     return settings_for_pip_only(listing, os.environ, hashed=hashed)
 
 
-def conflicts(workspace: Workspace, control: TaskControl) -> list[str]:
+def conflicts(python: Path, workspace: Workspace, control: TaskControl) -> list[str]:
     """Return a sentence for each requirement of an installed package that is not met, by `uv pip check` (50 ms).
+
+    Args:
+        python: The environment's interpreter.
+        workspace: Has a cache for uv where the user's cannot be written.
+        control: Of the task.
 
     Raises:
         SetupError: Neither uv nor pip can tell.
     """
-    uv_check = [str(workspace.venv / "bin" / "uv"), "pip", "check", "--python", str(workspace.python)]
-    pip_check = [str(workspace.python), "-m", "pip", "check"]
+    uv_check = [str(python.with_name("uv")), "pip", "check", "--python", str(python)]
+    pip_check = [str(python), "-m", "pip", "check"]
     said = ""
     for argv, environment in (
         (uv_check, uv_environment(os.environ, workspace.state / "uv-cache")),

@@ -142,7 +142,7 @@ class Executor:
         needs = self._needs(functions)
         if not needs:
             return
-        self._record(UnitsPlanned(tuple(sorted(needs, key=lambda unit: unit.sort_key))))
+        self._record(UnitsPlanned(tuple(unit for unit in functions if unit in needs)))
         order = _Order(needs, {unit: self._timeout(unit) for unit in needs} if self.jobs > 1 else None)
         try:
             while order.is_active() and not self._stop.is_set():

@@ -219,12 +219,13 @@ class History:
 
     def _tasks(self, execution: str) -> dict[int, TaskRecord]:
         units = self._units[execution]
-        by_task: dict[int, dict[str | None, UnitRecord]] = {}
+        begun = {unit.task for unit in units}
+        by_task: dict[int, dict[str | None, UnitRecord]] = {unit.task: {} for unit in units}
+        for unit in self._planned[execution]:  # in the order of the settings, not of the ends
+            if unit.task in begun:
+                by_task[unit.task][unit.deployment] = UnitRecord()
         for unit, record in units.items():
-            by_task.setdefault(unit.task, {})[unit.deployment] = record
-        for unit in self._planned[execution]:
-            if unit.task in by_task:
-                by_task[unit.task].setdefault(unit.deployment, UnitRecord())
+            by_task[unit.task][unit.deployment] = record
         return {number: TaskRecord(number, found) for number, found in by_task.items()}
 
     def _settings(self, execution: str, record: Mapping[str, Any]) -> None:

@@ -30,18 +30,29 @@ class _Task:
     """A task that has begun or ended in part.
 
     Attributes:
-        missing: The units that have not ended.
-        ended: The outcomes of the others, by deployment.
+        planned: Its units, in the order of the settings.
+        ended: The outcomes of those that have ended, by deployment.
         began: The time at which its first unit began, in seconds of the clock; None if none did.
         seconds: From its first beginning to its last end.
         at: The time at which its last unit ended: UTC, ISO 8601.
     """
 
-    missing: set[Unit] = field(default_factory=set)
+    planned: list[Unit] = field(default_factory=list)
     ended: dict[str | None, TaskOutcome] = field(default_factory=dict)
     began: float | None = None
     seconds: float = 0.0
     at: str = ""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all of its units have ended."""
+        return bool(self.ended) and all(unit.deployment in self.ended for unit in self.planned)
+
+    @property
+    def outcome(self) -> TaskOutcome:
+        """How it ended as a whole."""
+        order = {unit.deployment: self.ended[unit.deployment] for unit in self.planned if unit.deployment in self.ended}
+        return combine(order | self.ended)
 
 
 class Lines:
@@ -100,7 +111,7 @@ class Lines:
         with self._guard:
             if isinstance(event, UnitsPlanned):
                 for unit in event.units:
-                    self._task(unit.task).missing.add(unit)
+                    self._task(unit.task).planned.append(unit)
                 self._several = len({unit.deployment for unit in event.units} - {None}) > 1
             elif isinstance(event, TaskStarted):
                 task = self._task(event.task)
@@ -144,19 +155,18 @@ class Lines:
 
     def _finished(self, event: TaskFinished, at: str) -> None:
         task = self._task(event.task)
-        task.missing.discard(event.unit)
         task.ended[event.deployment] = event.outcome
         task.seconds = event.seconds or 0.0 if len(task.ended) == 1 else self._clock() - (task.began or self._clock())
         task.at = at
         while self._expected:
             following = self._tasks.get(self._expected[0])
-            if following is None or following.missing or not following.ended:
+            if following is None or not following.has_ended:
                 return
             self._write(self._expected.pop(0))
 
     def _write(self, number: int) -> None:
         task = self._tasks[number]
-        outcome = combine(task.ended)
+        outcome = task.outcome
         if outcome.status is Status.BLOCKED:
             self._blocked.append(number)
             return
@@ -181,7 +191,7 @@ class Lines:
         first, at = blocked[0], self._tasks[blocked[-1]].at
         self._announce_phase(first, at)
         if len(blocked) == 1:
-            summary = combine(self._tasks[first].ended).summary
+            summary = self._tasks[first].outcome.summary
             self.line(f"{self._lead(first, Status.BLOCKED.value, 0.0)}{self._spec(first).title}: {summary}", at)
             return
         failed = " and ".join(map(str, self._failed)) or "another"

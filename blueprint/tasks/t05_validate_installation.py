@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blueprint.core import child
@@ -33,7 +34,7 @@ def validate_installation(ctx: Context, control: TaskControl) -> Evidence:
     from blueprint.platform import environment as prefect_env
     from blueprint.tasks.common import tagged_child
 
-    found = conflicts(ctx.workspace, control)
+    found = conflicts(Path(sys.executable), ctx.workspace, control)
     if found:
         raise TaskFailed(
             f"The installed packages do not fit together: {'; '.join(found[:3])}.",

@@ -69,8 +69,9 @@ def _answer(request: dict[str, Any], root: Path, settings: Settings) -> dict[str
     alone = dataclasses.replace(spec, needs=(), timeout=request["seconds"])
     plan = Plan((PlannedTask(alone, Mode.RUN, "called by a test"),))
     executor = Executor(plan, record, tell=lambda _unit, text: waited.append(text))
-    executor.run({unit: function for unit, function in unit_functions(ctx).items() if unit.task == spec.number})
-    told = combine(outcomes)
+    units = {unit: function for unit, function in unit_functions(ctx).items() if unit.task == spec.number}
+    executor.run(units)
+    told = combine({unit.deployment: outcomes[unit.deployment] for unit in units})
     return told.as_record() | {"exit_code": int(told.exit_code), "waited": waited}
 
 
