@@ -15,6 +15,7 @@ from blueprint.prefect_adapter.models import LogLine, Run, Transition
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, TaskRun
 
+_WORKER_LABEL = "prefect.worker.name"  # a worker puts it on each flow run that it takes
 _creating = threading.Lock()  # with SQLite, of several runs made at once all but one are answered 503
 
 
@@ -84,7 +85,16 @@ def transitions(run_id: str) -> list[Transition]:
     what = f"read the states of the flow run {run_id}"
     states = asking(what, lambda: client().read_flow_run_states(UUID(run_id)))
     ordered = sorted(states, key=lambda state: state.timestamp)
-    return [Transition(state.type.value, state.name or "", state.timestamp, state.message or "") for state in ordered]
+    return [
+        Transition(
+            state.type.value,
+            state.name or "",
+            state.timestamp,
+            state.message or "",
+            state.state_details.scheduled_time,
+        )
+        for state in ordered
+    ]
 
 
 def task_runs(run_id: str) -> list[Run]:
@@ -109,8 +119,14 @@ def task_run_transitions(task_run_id: str) -> list[Transition]:
 
     states = asking(f"read the states of the task run {task_run_id}", question)
     found = [
-        Transition(one["type"], one["name"] or "", datetime.fromisoformat(one["timestamp"]), one["message"] or "")
-        for one in states
+        Transition(
+            state["type"],
+            state["name"] or "",
+            datetime.fromisoformat(state["timestamp"]),
+            state["message"] or "",
+            datetime.fromisoformat(due) if (due := state["state_details"].get("scheduled_time")) else None,
+        )
+        for state in states
     ]
     return sorted(found, key=lambda state: state.at)
 
@@ -156,6 +172,7 @@ def delete_run(run_id: str) -> None:
 def _run(found: FlowRun | TaskRun) -> Run:
     state = found.state
     deployment_id = getattr(found, "deployment_id", None)
+    pid = getattr(found, "infrastructure_pid", None) or ""
     return Run(
         id=str(found.id),
         name=found.name,
@@ -171,4 +188,6 @@ def _run(found: FlowRun | TaskRun) -> Run:
         expected_start=found.expected_start_time,
         auto_scheduled=bool(getattr(found, "auto_scheduled", False)),
         run_count=found.run_count,
+        worker=getattr(found, "labels", {}).get(_WORKER_LABEL),
+        pid=int(pid) if pid.isdecimal() else None,
     )

@@ -63,12 +63,18 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Transition:
-    """A state that a run was in, and since when."""
+    """A state that a run was in.
+
+    Attributes:
+        at: Since when.
+        scheduled: For which moment it put the run off, if it did.
+    """
 
     type: str
     name: str
     at: datetime
     message: str
+    scheduled: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,12 @@ class LogLine:
 
 @dataclass(frozen=True)
 class Run:
-    """A flow run or a task run as the server has it."""
+    """A flow run or a task run as the server has it.
+
+    Attributes:
+        worker: The name of the worker that took the flow run; None if none did, or has not said so yet.
+        pid: The number of the process that the worker started for it, on the worker's machine.
+    """
 
     id: str
     name: str
@@ -97,6 +108,8 @@ class Run:
     expected_start: datetime | None
     auto_scheduled: bool
     run_count: int
+    worker: str | None = None
+    pid: int | None = None
 
     @property
     def is_final(self) -> bool:

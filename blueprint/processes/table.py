@@ -7,6 +7,7 @@ not move when the clock is set. Elsewhere psutil answers.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,12 @@ class Process:
     def frozen(self) -> bool:
         """Whether it was stopped (SIGSTOP, Ctrl-Z, a debugger): it is there and does nothing."""
         return self.state in ("T", "t")
+
+    def age(self) -> float:
+        """Return for how many seconds it has been there, also when the clock was set meanwhile (Linux)."""
+        if self.start_ticks is None:
+            return time.time() - (self.create_time or 0.0)
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - self.start_ticks / os.sysconf("SC_CLK_TCK")
 
     def __str__(self) -> str:
         """Name it for people."""

@@ -119,6 +119,43 @@ def test_13_a_frozen_worker_is_replaced(platform: Platform) -> None:
     assert platform.pid("worker") != frozen
 
 
+@pytest.mark.usefixtures("mended")
+def test_13_a_run_is_marked_crashed_only_if_our_own_worker_took_it_and_before_this_one_began(
+    platform: Platform,
+) -> None:
+    """A worker of somebody else may be offline for a while, and its runs at work on another machine."""
+
+    def at_work(worker: str) -> dict[str, Any]:
+        later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}
+        made: dict[str, Any] = platform.post(f"/deployments/{deployment}/create_flow_run", {"state": later})
+        platform.patch(f"/flow_runs/{made['id']}/labels", {"prefect.worker.name": worker})
+        platform.post(f"/flow_runs/{made['id']}/set_state", {"state": {"type": "RUNNING"}, "force": True})
+        return made
+
+    def state(run: dict[str, Any]) -> str:
+        return str(platform.get(f"/flow_runs/{run['id']}")["state_type"])
+
+    deployment = platform.deployment()["id"]
+    ours = platform.first[13].details["name"]
+    lost, foreign = at_work(ours), at_work("somebody-elses")
+    try:
+        platform.kill("worker")
+        outcome = platform.call(13)
+        assert outcome.details["marked_crashed"] == [lost["name"]], outcome
+        assert (state(lost), state(foreign)) == ("CRASHED", "RUNNING")
+
+        now = at_work(ours)  # as if this worker had taken it just now, and were about to start its process
+        (platform.root / ".blueprint" / "services" / "worker.json").unlink()  # the next one says that it began later
+        outcome = platform.call(13)
+        assert "record was missing" in outcome.reason or outcome.status == "ok", outcome
+        assert outcome.details["marked_crashed"] == [], outcome
+        assert state(now) == "RUNNING"
+        platform.delete(f"/flow_runs/{now['id']}")
+    finally:
+        for run in (lost, foreign):
+            platform.delete(f"/flow_runs/{run['id']}")
+
+
 # --- 14 Verify deployment definition ---------------------------------------------------------------------------------
 
 

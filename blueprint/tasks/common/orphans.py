@@ -2,19 +2,21 @@
 
 A worker reports the end of its runs' processes; one that was killed, or stopped with the machine, cannot. Such a run
 would stay Running for ever, be waited for in vain, and hold a slot of the pool. It is marked Crashed, which is what
-the worker would have said. Not proven means left alone: a run that another worker may have taken is never touched.
+the worker would have said. Not proven means left alone: a run that another worker took, online or not, is never
+touched, nor one that another may have taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from blueprint.core.task import TaskControl
 from blueprint.platform import specs
 from blueprint.prefect_adapter import deployments, flow_runs, pools
 from blueprint.prefect_adapter.models import Run
+from blueprint.processes.identity import find_again
 from blueprint.processes.ownership import tagged_processes
 from blueprint.processes.table import command_line, variable
 from blueprint.tasks.context import Context
@@ -31,27 +33,35 @@ _LOOK_SECONDS = 2.0  # a look goes through all processes of the machine
 
 
 def have_processes(ctx: Context, runs: Iterable[Run]) -> set[str]:
-    """The ids of those of the flow runs that have, or may have, a running process of ours."""
-    ours = [seen.pid for family in tagged_processes(ctx.services.workspace).values() for seen in family]
-    if any(_SERVED_PROCESS in part for pid in ours for part in command_line(pid)):
+    """Return the ids of those of the flow runs that have, or may have, a running process of ours."""
+    tagged = tagged_processes(ctx.services.workspace).values()
+    run_of = {process.pid: variable(process.pid, _RUN_VARIABLE) for family in tagged for process in family}
+    if any(_SERVED_PROCESS in part for pid in run_of for part in command_line(pid)):
         return {run.id for run in runs}
-    return {run_id for pid in ours if (run_id := variable(pid, _RUN_VARIABLE))}
+    named = {run_id for run_id in run_of.values() if run_id}
+    return named | {run.id for run in runs if run.pid in run_of and run_of[run.pid] is None}
 
 
 def crash_those_before_the_worker(ctx: Context, name: str = specs.WORKER) -> list[str]:
-    """Mark the deployments' runs that were at work before our worker was started, and have no process.
+    """Mark the deployments' runs that ours took before this process of it was started, and that have no process.
+
+    Args:
+        ctx: Of the task.
+        name: The service that executes runs here.
 
     Returns:
         The names of the runs that were marked.
     """
     record = ctx.services.record(name)
-    if record is None or not _only_ours_could(ctx):
+    process = find_again(record.identity) if record else None
+    if process is None:
         return []
-    started = datetime.fromisoformat(record.started_at)
+    started = datetime.now(UTC) - timedelta(seconds=process.age())
     names = {one.settings.deployment for one in ctx.each().values()}
     every = [one for name in sorted(names) for one in deployments.deployments_named(name)]
     at_work = [run for one in every for run in flow_runs.runs(deployment_id=one.id, types=AT_WORK)]
-    return _crash(run for run in _without_process(ctx, at_work) if flow_runs.transitions(run.id)[-1].at < started)
+    lost = [run for run in _without_process(ctx, at_work) if _is_ours(ctx, run)]
+    return _crash(run for run in lost if flow_runs.transitions(run.id)[-1].at < started)
 
 
 def crash_if_lost(ctx: Context, run: Run, control: TaskControl) -> bool:
@@ -63,7 +73,7 @@ def crash_if_lost(ctx: Context, run: Run, control: TaskControl) -> bool:
     watch = Watch(ctx, control)
     while not watch.sees_lost(run):
         now = flow_runs.run(run.id)
-        if now is None or watch.missing_since is None:
+        if now is None or watch.missing_since is None or not _is_ours(ctx, now):
             return False
         control.waiting(f"the process of flow run {run.name}, which is {now.state}")
         control.pause(_LOOK_SECONDS)
@@ -98,7 +108,7 @@ class Watch:
                 self.missing_since = now
         patience = _START_SECONDS if run.type == "PENDING" else _REPORT_SECONDS
         long_enough = self.missing_since is not None and now - self.missing_since >= patience
-        return long_enough and _only_ours_could(self.ctx)
+        return long_enough and _is_ours(self.ctx, run)
 
 
 def local_tag(ctx: Context) -> str:
@@ -133,9 +143,9 @@ def _without_process(ctx: Context, runs: list[Run]) -> list[Run]:
     return [run for run in runs if run.id not in executing]
 
 
-def _only_ours_could(ctx: Context) -> bool:
-    """Whether no other worker is there that could have taken a run; its processes may be on another machine."""
-    if ctx.settings.serves:
-        return True
+def _is_ours(ctx: Context, run: Run) -> bool:
+    """Tell whether ours took the run, by what the server recorded; before it did, by who else could have."""
     ours = specs.worker_name(ctx.services.workspace)
-    return not any(one.status == "ONLINE" and one.name != ours for one in pools.workers(ctx.settings.pool))
+    if run.worker is not None:
+        return run.worker == ours
+    return ctx.settings.serves or all(worker.name == ours for worker in pools.workers(ctx.settings.pool))

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -130,3 +131,13 @@ def test_the_start_in_ticks_does_not_depend_on_the_wall_clock(stranger: Start) -
     assert identity.start_ticks is not None
     uptime_ticks = float(open("/proc/uptime").read().split()[0]) * os.sysconf("SC_CLK_TCK")  # noqa: SIM115, PTH123
     assert 0 <= uptime_ticks - identity.start_ticks < 60 * os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.usefixtures("table")
+def test_a_processs_age_is_the_time_since_its_start(stranger: Start) -> None:
+    seen = look(stranger().pid)
+    assert seen is not None
+    before = seen.age()
+    assert 0 <= before < 10
+    time.sleep(0.2)
+    assert 0.15 < seen.age() - before < 5
