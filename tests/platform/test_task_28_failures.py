@@ -22,6 +22,7 @@ FAILING: dict[str, Any] = {
     [
         ("no_retries", "retries=3", "retries=0", "was retried 0 times, expected 3"),
         ("fewer_retries", "retries=3", "retries=1", "was retried 1 times, expected 3"),
+        ("shorter_delay", "retry_delay_seconds=2", "retry_delay_seconds=1.6", "was retried after 1.6 s, expected 2 s"),
         ("no_delay", "retry_delay_seconds=2", "retry_delay_seconds=0", "was retried after 0.0 s, expected 2 s"),
     ],
 )

@@ -16,9 +16,9 @@ from blueprint.tasks.common.triggering import Triggered, effect_summary, prove_c
 from blueprint.tasks.context import Context
 
 RETRIED, FAILING, REFUSED = "28-retried", "28-failing", "28-refused"
-# Prefect takes the moment of AwaitingRetry after the moment from which it counts the delay. On a busy machine a tenth
-# of a second was seen to pass between the two: a delay looks shorter than it was, by no more than this part of it.
-_EARLY = 0.25
+# Prefect dates the state AwaitingRetry after the moment from which it counts the delay; on a busy machine a tenth of a
+# second was seen to pass between the two.
+_DATED_LATE_SECONDS = 0.25
 
 
 def document(ctx: Context, control: TaskControl) -> Evidence:
@@ -66,7 +66,7 @@ def _trigger(
     ctx: Context, control: TaskControl, case: str, parameters: Mapping[str, Any], *, lost: tuple[str, ...]
 ) -> Triggered:
     places = {"{source_url}": ctx.settings.source_url or "", "{key}": secrets.token_hex(8)}
-    filled = {name: _fill(value, places) for name, value in parameters.items()}
+    filled = fill(parameters, places)
     try:
         return trigger(ctx, control, case, filled, lost=lost)
     except Refused as error:
@@ -76,10 +76,15 @@ def _trigger(
         ) from error
 
 
-def _fill(value: Any, places: Mapping[str, str]) -> Any:
+def fill(value: Any, places: Mapping[str, str]) -> Any:
+    """Return JSON-like data with each place in its texts replaced, in nested lists and tables too."""
     if isinstance(value, str):
         for place, text in places.items():
             value = value.replace(place, text)
+    elif isinstance(value, Mapping):
+        return {name: fill(inner, places) for name, inner in value.items()}
+    elif isinstance(value, list):
+        return [fill(inner, places) for inner in value]
     return value
 
 
@@ -116,14 +121,23 @@ def _require_policy(run: Run, policy: RetryPolicy | None, exactly: bool) -> list
             hint="Set retries and retry_delay_seconds there, or acceptance.failing_policy in [tool.blueprint].",
         )
     for index in waits:
-        waited = history[index].name == "AwaitingRetry" and index + 1 < len(history)
-        delay = (history[index + 1].at - history[index].at).total_seconds() if waited else 0.0
-        if policy and delay < policy.retry_delay_seconds * (1 - _EARLY):
+        delay = retry_delay(history, index)
+        longest = delay + _DATED_LATE_SECONDS if delay else 0.0
+        if policy and longest < policy.retry_delay_seconds:
             raise TaskFailed(
                 f"Flow run {run.name} was retried after {delay:.1f} s, expected {policy.retry_delay_seconds:g} s.",
                 where_to_look="the retry policy of the flow's tasks",
             )
     return history
+
+
+def retry_delay(history: list[Transition], index: int) -> float:
+    """Return for how many seconds the retry decided at this state was put off; 0 if it did not wait for them."""
+    waiting = history[index]
+    following = history[index + 1] if index + 1 < len(history) else None
+    if waiting.scheduled is None or following is None or following.at < waiting.scheduled:
+        return 0.0
+    return (waiting.scheduled - waiting.at).total_seconds()
 
 
 def _moments(history: list[Transition], run: Run) -> list[Moment]:
