@@ -9,9 +9,11 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from blueprint.core.task import TaskControl, TaskStopped
 
@@ -44,6 +46,7 @@ def run(
     cwd: Path | None = None,
     seconds: float | None = None,
     niceness: int = 0,
+    given: str = "",
 ) -> Finished:
     """Run a command until it ends, then kill what is left of its process group.
 
@@ -54,6 +57,7 @@ def run(
         cwd: The folder that it runs in.
         seconds: A bound of its own, when it should be tighter than the task's deadline.
         niceness: How far it stands back for others that need the processor, 0 to 19.
+        given: What it reads on standard input.
 
     Raises:
         TaskStopped: Interrupted, or out of time.
@@ -62,7 +66,7 @@ def run(
     end = control.deadline if seconds is None else min(control.deadline, control.clock() + seconds)
     process = subprocess.Popen(
         [str(part) for part in argv],
-        stdin=subprocess.DEVNULL,
+        stdin=_file_of(given) if given else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=None if env is None else dict(env),
@@ -92,6 +96,14 @@ def run(
         _kill_group(process)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=2)
+
+
+def _file_of(text: str) -> IO[bytes]:
+    """Return a file without a name that holds the text: a pipe may be full before the command reads it."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the command has it from here on
+    file.write(text.encode())
+    file.seek(0)
+    return file
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:

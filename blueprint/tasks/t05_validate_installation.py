@@ -46,6 +46,7 @@ def validate_installation(ctx: Context, control: TaskControl) -> Evidence:
     control.waiting("the server application to import")
     env = prefect_env.for_child(ctx.settings, ctx.workspace)
     argv = [sys.executable, "-c", _IMPORT_SERVER]
+    tagged_child.end_leftovers(ctx, "check-installation", control)
     finished = tagged_child.run(ctx, "check-installation", argv, control, env=env, niceness=child.STANDS_BACK)
     if finished.returncode != 0:
         raise TaskFailed(

@@ -47,6 +47,7 @@ def configure_api_url(ctx: Context, control: TaskControl) -> Evidence:
     control.waiting("a fresh process to read Prefect's settings")
     env = environment.without_prefect(os.environ)
     argv = [sys.executable, "-c", _RESOLVE]
+    tagged_child.end_leftovers(ctx, "check-settings", control)
     finished = tagged_child.run(ctx, "check-settings", argv, control, env=env, niceness=child.STANDS_BACK)
     if finished.returncode != 0:
         raise TaskFailed(

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     timeout=180,
     scope=Scope.DEPLOYMENT,
     pool_runs=1,
-    proof="the overridden run completed, its rows landed",
+    proof="triggered with --param, the run completed, its rows landed",
 )
 def trigger_overrides(ctx: Context, control: TaskControl) -> Evidence:
-    """A run with parameter overrides completes, and its effect is there."""
+    """Trigger a run by `prefect deployment run … --param`, and prove that it completed as it was told."""
     from blueprint.tasks.common.cases import run_case
 
     if ctx.settings.acceptance.overrides is None:
         raise TaskSkipped("no acceptance case `overrides` is configured")
-    return run_case(ctx, control, 23, ctx.settings.acceptance.overrides)
+    return run_case(ctx, control, 23, ctx.settings.acceptance.overrides, as_json=False)

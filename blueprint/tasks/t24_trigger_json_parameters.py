@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from blueprint.core.task import Evidence, TaskControl, TaskSkipped
@@ -20,13 +19,12 @@ if TYPE_CHECKING:
     timeout=180,
     scope=Scope.DEPLOYMENT,
     pool_runs=1,
-    proof="the run completed, its rows in the table it names",
+    proof="triggered with --params JSON, the run completed, its rows in the table it names",
 )
 def trigger_json(ctx: Context, control: TaskControl) -> Evidence:
-    """A run with parameters given as JSON text completes, and its effect is where they say."""
+    """Trigger a run by `prefect deployment run … --params JSON`, and prove that it completed where that says."""
     from blueprint.tasks.common.cases import run_case
 
     if ctx.settings.acceptance.json_parameters is None:
         raise TaskSkipped("no acceptance case `json_parameters` is configured")
-    text = json.dumps(ctx.settings.acceptance.json_parameters)
-    return run_case(ctx, control, 24, json.loads(text))
+    return run_case(ctx, control, 24, ctx.settings.acceptance.json_parameters, as_json=True)

@@ -86,11 +86,12 @@ TYPED = Kind(
             "at": "2026-03-08T02:30:00+00:00",
         },
         "acceptance": {
-            "overrides": {"region": "north", "at": None},
+            "overrides": {"region": "north", "at": None, "token": TOKEN},
+            "json_parameters": {"login": {"user": "bob", "password": PASSWORD}},
             "refused": [{"region": TOKEN}, {"token": 5}, {"login": {"user": "ada"}}],
         },
     },
-    frozenset({18, 24, 29}),
+    frozenset({18, 29}),
 )
 
 

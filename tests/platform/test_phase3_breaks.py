@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,8 +128,25 @@ def test_24_and_25_rows_in_another_table_than_the_one_named_do_not_count(platfor
 
 def test_23_parameters_that_the_server_refuses_are_told(platform: Platform, origin: str) -> None:
     outcome = platform.call(23, origin=origin, acceptance={"overrides": {"batch_size": 0}})
-    assert outcome.failed_saying("refused the run's parameters", "batch_size"), outcome
+    assert outcome.failed_saying("`prefect deployment run", "exit code 1", "batch_size"), outcome
     assert platform.runs(f"blueprint:{origin}") == []
+
+
+def test_23_and_24_trigger_as_a_user_does_at_the_command_line(platform: Platform) -> None:
+    commands = {case: platform.first[case].details["command"] for case in (23, 24)}
+    assert commands[23].startswith("prefect deployment run 'Enterprise Data Pipeline/production-etl' --param ")
+    assert commands[24].startswith("prefect deployment run 'Enterprise Data Pipeline/production-etl' --params '{")
+
+
+def test_23_a_run_that_the_command_of_a_killed_execution_made_is_found_and_no_other_is_made(
+    platform: Platform, origin: str
+) -> None:
+    command = shlex.split(platform.first[23].details["command"].replace(platform.origin, origin))
+    environment = {"PATH": os.environ["PATH"], "PREFECT_API_URL": f"{platform.server_url}/api"}
+    subprocess.run([Path(sys.executable).with_name("prefect"), *command[1:]], env=environment, check=True, timeout=60)
+    outcome = platform.call(23, origin=origin)
+    assert outcome.status == "ok", outcome
+    assert [run["id"] for run in platform.runs(f"blueprint:{origin}")] == [outcome.details["flow_run_id"]]
 
 
 def test_23_and_24_cases_that_are_not_configured_are_skipped_not_ticked(platform: Platform, origin: str) -> None:

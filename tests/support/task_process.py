@@ -44,6 +44,7 @@ def main() -> None:
 
 
 def _answer(request: dict[str, Any], root: Path, settings: Settings) -> dict[str, Any]:
+    from blueprint.config.redaction import REDACTOR
     from blueprint.config.settings import Settings
     from blueprint.core.task import within
     from blueprint.execution.events import Event, TaskFinished
@@ -72,7 +73,8 @@ def _answer(request: dict[str, Any], root: Path, settings: Settings) -> dict[str
     units = {unit: function for unit, function in unit_functions(ctx).items() if unit.task == spec.number}
     executor.run(units)
     told = combine({unit.deployment: outcomes[unit.deployment] for unit in units})
-    return told.as_record() | {"exit_code": int(told.exit_code), "waited": waited}
+    answer: dict[str, Any] = REDACTOR(told.as_record() | {"exit_code": int(told.exit_code), "waited": waited})
+    return answer
 
 
 @functools.cache
@@ -95,6 +97,7 @@ def _flows(root: Path) -> FlowHost:
 
 
 def _context(root: Path, settings: Settings, origin: str) -> Context:
+    from blueprint.config.redaction import REDACTOR
     from blueprint.core.workspace import Workspace
     from blueprint.platform.local import local_platform
     from blueprint.tasks.context import Context
@@ -103,7 +106,7 @@ def _context(root: Path, settings: Settings, origin: str) -> Context:
 
     def document(text: str, key: str) -> str:
         path = workspace.logs / f"failure_handling{key and '_'}{key}.md"
-        path.write_text(text, encoding="utf-8")
+        path.write_text(REDACTOR(text), encoding="utf-8")
         return str(path.relative_to(root))
 
     services = _services(root)

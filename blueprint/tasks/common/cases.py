@@ -43,16 +43,20 @@ def latest_run(ctx: Context, case: int) -> Run:
     return (completed or found)[-1]
 
 
-def run_case(ctx: Context, control: TaskControl, case: int, parameters: Mapping[str, Any]) -> Evidence:
+def run_case(
+    ctx: Context, control: TaskControl, case: int, parameters: Mapping[str, Any], *, as_json: bool
+) -> Evidence:
+    """Trigger a run by Prefect's command, wait for its end, and prove what it did with which parameters."""
+    from blueprint.tasks.common.command_trigger import trigger_by_command
     from blueprint.tasks.common.triggering import effect_summary, prove_completed, wait_for_end
 
-    made = trigger_case(ctx, control, case, parameters)
+    made, command = trigger_by_command(ctx, control, case, parameters, as_json=as_json)
     run = wait_for_end(ctx, made.run, control)
     details = prove_completed(ctx, run, control)
     require_parameters(ctx, run, parameters)
     return Evidence(
         f"run {run.name} with {dict(parameters)}: Completed, {effect_summary(details)}",
-        details,
+        {"command": str(command), "through_stdin": bool(command.given), **details},
         changed=made.created,
         reason=made.reason,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from blueprint.core import child
 from blueprint.core.task import TaskControl
@@ -12,10 +13,26 @@ from blueprint.tasks.context import Context
 _GRACE_SECONDS = 2.0
 
 
+def end_leftovers(ctx: Context, name: str, control: TaskControl) -> None:
+    """End what a killed execution left of a command.
+
+    Raises:
+        ProcessError: It cannot be ended.
+    """
+    ctx.services.stop(name, control, grace=_GRACE_SECONDS)
+
+
 def run(
-    ctx: Context, name: str, argv: Sequence[str], control: TaskControl, *, env: Mapping[str, str], niceness: int
+    ctx: Context,
+    name: str,
+    argv: Sequence[str | Path],
+    control: TaskControl,
+    *,
+    env: Mapping[str, str],
+    niceness: int,
+    given: str = "",
 ) -> child.Finished:
-    """Run a command in the project folder to its end, once what a killed execution left of it is ended.
+    """Run a command in the project folder to its end.
 
     Args:
         ctx: Of the task.
@@ -24,11 +41,10 @@ def run(
         control: Gives the deadline and the wish to stop.
         env: Its environment, without the mark.
         niceness: How far it stands back for others that need the processor, 0 to 19.
+        given: What it reads on standard input.
 
     Raises:
-        TaskFailed: What was left cannot be ended.
         TaskStopped: Interrupted, or out of time; the command has been killed.
     """
-    ctx.services.stop(name, control, grace=_GRACE_SECONDS)
-    tagged_processes = {**env, **OwnershipTag(ctx.services.workspace, name).environment("")}
-    return child.run(argv, control, env=tagged_processes, cwd=ctx.workspace.root, niceness=niceness)
+    tagged = {**env, **OwnershipTag(ctx.services.workspace, name).environment("")}
+    return child.run(argv, control, env=tagged, cwd=ctx.workspace.root, niceness=niceness, given=given)

@@ -47,16 +47,27 @@ def trigger(
         Refused: The server does not accept the parameters.
     """
     earlier = ctx.runs_of(case)
-    for run in reversed(earlier):
-        if run.type not in (*lost, *_ENDED_BADLY) and not orphans.crash_if_lost(ctx, run, control):
-            return Triggered(run, created=False)
+    there = run_there(ctx, earlier, control, lost=lost)
+    if there is not None:
+        return Triggered(there, created=False)
     tag = ctx.tag(case)
     deployed = ctx.require_deployment()
     made = flow_runs.create_run(deployed.id, parameters, tags=ctx.tags(case), idempotency_key=f"{tag}:{len(earlier)}")
-    return Triggered(made, created=True, reason=_why_another(earlier))
+    return Triggered(made, created=True, reason=why_another(earlier))
 
 
-def _why_another(earlier: list[Run]) -> str:
+def run_there(
+    ctx: Context, earlier: list[Run], control: TaskControl, *, lost: tuple[str, ...] = ("FAILED",)
+) -> Run | None:
+    """Return the latest of these runs that counts: that did not end otherwise than it should, nor lost its process."""
+    for run in reversed(earlier):
+        if run.type not in (*lost, *_ENDED_BADLY) and not orphans.crash_if_lost(ctx, run, control):
+            return run
+    return None
+
+
+def why_another(earlier: list[Run]) -> str:
+    """Return why another run is made beside these."""
     if not earlier:
         return "no such run of this execution yet"
     last = require_run(earlier[-1].id)

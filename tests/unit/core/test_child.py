@@ -46,3 +46,9 @@ def test_a_command_that_takes_too_long_is_killed() -> None:
     with pytest.raises(TaskStopped, match="did not end in time"):
         child.run([sys.executable, "-c", "import time; time.sleep(600)"], within(20), seconds=0.3)
     assert time.monotonic() - began < 3
+
+
+def test_a_command_reads_what_it_is_given_also_if_it_takes_its_time() -> None:
+    text = "x" * 300_000  # more than a pipe holds
+    slow = "import sys, time; time.sleep(0.3); print(len(sys.stdin.read()))"
+    assert child.run([sys.executable, "-c", slow], within(20), given=text).output == "300000\n"
