@@ -58,7 +58,18 @@ def chance(request: pytest.FixtureRequest, record_property: Callable[[str, objec
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
-    """What was counted, and the seeds."""
+    """Tell what was counted, the seeds, and how to have what was skipped run."""
+    missing = sorted(
+        {
+            report.longrepr[2].removeprefix("Skipped: ")
+            for report in terminalreporter.stats.get("skipped", [])
+            if isinstance(report.longrepr, tuple) and "apt-get install" in report.longrepr[2]
+        }
+    )
+    if missing:
+        terminalreporter.section("not tested, because a program is missing")
+        for reason in missing:
+            terminalreporter.write_line(reason)
     told = [
         f"{report.nodeid.partition('::')[2].partition('@')[0]}: {name} {value}"
         for reports in terminalreporter.stats.values()

@@ -4,9 +4,10 @@
 
 Everything is measured in the same run on the same machine, in turns: each round has the sequential script on a Prefect
 of its own, the floor (server, worker and longest chain of runs, each alone), `--phase all` on an empty state and
-again, `verify`, `plan` and `--help`. Then, once each: `--runs` flow runs triggered at once, here and with Prefect's
-default settings; with `--from-nothing` the environment too, with empty package caches, here and by venv and pip; and
-the executor with empty tasks. Printed are medians, ratios with their targets, and where the time of one run went.
+again, `verify`, `plan` and `--help`, and `--phase all` twice with Prefect's own start of flow runs. Then, once each:
+`--runs` flow runs triggered at once, here and with Prefect's default settings; with `--from-nothing` the environment
+too, with empty package caches, here and by venv and pip; and the executor with empty tasks. Printed are medians, ratios
+with their targets, and where the time of one run went.
 """
 
 from __future__ import annotations
@@ -77,6 +78,11 @@ def one_round(checkout: Checkout) -> tuple[dict[str, float], ExecutionRecord]:
     for command in ("verify", "plan", "--help"):
         figures[command] = statistics.median(checkout.must(command).seconds for _ in range(3))
     checkout.must("stop")
+    checkout.reset()
+    cold = ("--phase", "all", "--set", "warm_start=false")
+    figures["first, warm_start off"] = checkout.must(*cold).seconds
+    figures["again, warm_start off"] = checkout.must(*cold).seconds
+    checkout.must("stop")
     print("  ".join(f"{name.strip()} {figure:.2f}" for name, figure in figures.items()), file=sys.stderr, flush=True)
     return figures, record
 
@@ -145,15 +151,20 @@ def table(medians: dict[str, float]) -> Iterator[str]:
     parts = ", ".join(f"{name.strip()} {medians[name]:.1f}" for name in ("  server", "  worker", "  failing run"))
     yield f"{f'floor: {parts}':<46}{floor:>9.1f}"
     for title, key, base, target in (
-        ("--phase all, empty state, to the script", "first", script, 0.28),
-        ("--phase all, empty state, to the floor", "first", floor, 1.2),
+        ("--phase all, empty state, to the script", "first", script, 0.26),
         ("--phase all again, to the script", "again", script, 0.14),
+        ("--phase all, empty state, to the floor", "first", floor, 1.2),
     ):
         yield f"{title:<46}{medians[key]:>9.1f}{medians[key] / base:>8.2f}{target:>8.2f}"
+    for title, key in (
+        ("  the same with warm_start = false, first", "first, warm_start off"),
+        ("  the same with warm_start = false, again", "again, warm_start off"),
+    ):
+        yield f"{title:<46}{medians[key]:>9.1f}{medians[key] / script:>8.2f}"
     for title, key, most in (
-        ("verify", "verify", 0.5),
-        ("plan", "plan", 0.3),
-        ("--help", "--help", 0.15),
+        ("verify", "verify", 0.45),
+        ("plan", "plan", 0.4),
+        ("--help", "--help", 0.1),
         ("the executor's own CPU", "cpu", 4.0),
         ("the executor's peak memory (MB)", "memory", 200),
     ):
