@@ -70,8 +70,8 @@ def test_a_second_flow_is_added_as_init_says_and_each_is_proven(own: Checkout) -
     services = {name: own.pid(name) for name in ("server", "worker")}
 
     up = own.must("verify")
-    assert "up    deployment nightly: nightly is ready" in up.output
-    assert "up    deployment hourly: hourly is ready" in up.output
+    assert "up      deployment nightly: nightly is ready" in up.output
+    assert "up      deployment hourly: hourly is ready" in up.output
 
     flows.write_text(FLOWS.replace("count(1)", "count(1 // 0)"))
     broken = own.run("--phase", "1")
