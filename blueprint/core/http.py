@@ -21,6 +21,7 @@ class NotReady(Exception):
     """Something is not there yet, or no longer; `reason` tells in a few words what a probe found."""
 
     def __init__(self, reason: str) -> None:
+        """Say what was found."""
         super().__init__(reason)
         self.reason = reason
 

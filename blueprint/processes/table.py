@@ -111,6 +111,23 @@ def command_line(pid: int) -> tuple[str, ...]:
     return tuple(os.fsdecode(part) for part in raw.removesuffix(b"\0").split(b"\0")) if raw else ()
 
 
+def folder(pid: int) -> Path | None:
+    """Return the folder that a process runs in, under its present name; None if that is gone or not readable."""
+    if not _HAS_PROC:
+        import psutil
+
+        try:
+            found = Path(psutil.Process(pid).cwd())
+        except psutil.Error:
+            return None
+        return found if found.is_dir() else None
+    try:
+        found = Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:
+        return None
+    return found if found.is_dir() else None
+
+
 def _look_in_proc(pid: int) -> Process | None:
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()

@@ -46,5 +46,6 @@ def start_server(ctx: Context, control: TaskControl) -> Evidence:
 def _begin(ctx: Context, control: TaskControl) -> None:
     """Have server and worker import Prefect at the same time; task 13 waits for the worker."""
     ctx.platform.server.begin(control)
-    if ctx.with_worker and not ctx.settings.serves:
+    has_password = ctx.platform.api.authorization is not None  # for a server that is proven ours: not yet
+    if ctx.with_worker and not ctx.settings.serves and not has_password:
         ctx.platform.worker.begin(control)

@@ -47,11 +47,13 @@ def _stop_ours(workspace: Workspace) -> list[str]:
 def _name_orphans(workspace: Workspace) -> None:
     """Name the processes of the folder that this one was copied from, if that is gone: nobody else would."""
     from blueprint.processes.ownership import tagged_processes
+    from blueprint.processes.table import folder
 
     original = workspace.copied_identity()
-    if original is None or original[1].exists():
+    if original is None:
         return
-    left = [process for processes in tagged_processes(original[0]).values() for process in processes]
+    tagged = [process for processes in tagged_processes(original[0]).values() for process in processes]
+    left = [process for process in tagged if folder(process.pid) is None]  # the others' folder is there, or was moved
     if left:
         print(f"Still running, started in {original[1]}, which is gone: {', '.join(map(str, left))}.")
-        print(f"If that folder was moved here, end them with: kill {' '.join(str(process.pid) for process in left)}")
+        print(f"End them with: kill {' '.join(str(process.pid) for process in left)}")

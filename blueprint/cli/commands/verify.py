@@ -22,7 +22,7 @@ def run(options: Options, workspace: Workspace) -> int:
     if not problem:
         try:
             return _show(_look(options, workspace))
-        except ModuleNotFoundError as error:  # an installation that failed leaves nothing, or a part
+        except ImportError as error:  # an installation that failed leaves nothing, or a part
             if (error.name or "").startswith("blueprint"):
                 raise
             problem = "not installed"

@@ -87,7 +87,7 @@ def busy(tmp_path: Path) -> Iterator[tuple[Path, int]]:
     house = make_house(tmp_path / "program")
     ours = House(house.folder, workspace.identity(), house.manager, [])
     manager = type(house.manager)(workspace.services, workspace.identity())
-    yield root, manager.ensure(house.service(), within(20)).identity.pid
+    yield root, manager.ensure(house.service(cwd=root), within(20)).identity.pid
     kill_all(ours.carriers())
 
 
@@ -101,10 +101,15 @@ def test_a_checkout_that_was_moved_while_its_services_run_stops_them(busy: tuple
     assert not runs(pid)
 
 
-def test_a_copy_stops_nothing_of_the_original(busy: tuple[Path, int], tmp_path: Path) -> None:
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_copy_stops_nothing_of_the_original_wherever_that_is(
+    busy: tuple[Path, int], tmp_path: Path, moved: bool
+) -> None:
     root, pid = busy
     copy = tmp_path / "copy"
     shutil.copytree(root, copy)
+    if moved:
+        root.rename(tmp_path / "moved")
     code, output = _run(copy, "stop")
     assert (code, output) == (0, "Nothing to stop: nothing of ours is running.\n")
     assert runs(pid)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -16,7 +17,7 @@ import pytest
 
 from blueprint.processes import table as processes
 from blueprint.processes.identity import ProcessIdentity, identify, is_same, send
-from blueprint.processes.table import command_line, look, variable
+from blueprint.processes.table import command_line, folder, look, variable
 from tests.unit.processes.helpers import eventually, runs
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -105,10 +106,12 @@ def test_the_table_tells_the_same_as_the_system_calls() -> None:
         assert command_line(process.pid) == (sys.executable, "-c", code)
         assert variable(process.pid, "MARKED") == "ä=b"
         assert variable(process.pid, "MARK") is None
+        assert folder(process.pid) == Path.cwd()
         process.communicate(b"\n")
     assert look(process.pid) is None
     assert variable(process.pid, "MARKED") is None
     assert command_line(process.pid) == ()
+    assert folder(process.pid) is None
 
 
 @pytest.mark.parametrize("pid", [1, 0, -1, True, "12", None, 3.0])
