@@ -65,7 +65,7 @@ def text(
     plain = {name: one for name, one in settings.items() if name not in ("parameters", "acceptance", "tasks")}
     lines = [
         "[tool.blueprint]",
-        f"# Written by `python run_blueprint.py init {_one_line(target)}`. README.md explains every key.",
+        f"# Written by `python run_blueprint.py init {_one_line(target)}`. docs/settings.md explains every key.",
     ]
     lines += [_line(key(name), value(one), told.get(name, "")) for name, one in plain.items()]
     timed = {"cron", "interval", "rrule"} & plain.keys()
