@@ -45,12 +45,12 @@ class _Task:
 
     @property
     def has_ended(self) -> bool:
-        """Whether all of its units have ended."""
+        """Tell whether all of its units have ended."""
         return bool(self.ended) and all(unit.deployment in self.ended for unit in self.planned)
 
     @property
     def outcome(self) -> TaskOutcome:
-        """How it ended as a whole."""
+        """The outcome as a whole."""
         order = {unit.deployment: self.ended[unit.deployment] for unit in self.planned if unit.deployment in self.ended}
         return combine(order | self.ended)
 
