@@ -115,7 +115,7 @@ class _Installation:
         Done before the work, so that a kill in the middle cannot hide it. Another lock, such as that of the tests,
         may only add packages: the services then go on.
         """
-        if before.packages and before.names & {pin.name for pin in read_lock(self.workspace.requirements)}:
+        if before.packages and before.packages & {pin.name for pin in read_lock(self.workspace.requirements)}:
             write_whole(self.workspace.install_stamp, f"{secrets.token_hex(8)}\n")
 
     def add(self, extra: Sequence[str]) -> list[str]:
@@ -154,25 +154,17 @@ class _Installation:
         if pip_only:
             self.notes.append(f"uv was not used: only pip is told of {', '.join(pip_only)}")
         for name in ("pip",) if pip_only else ("uv", "pip"):
-            if constraints is None:
-                _clear_away(self.compare())
             try:
-                installer = self._find(name, failures)
-                what = f"{len(select(self.pins))} packages" if constraints is None else "the extra requirements"
-                self.control.waiting(f"installing {what} with {name}")
-                installer.install(requirements, constraints)
+                self.installer = self._attempt(name, requirements, constraints, failures)
             except InstallerFailed as failure:
                 failures.append(failure)
                 self.notes.append(f"{name} failed: {failure.line}")
                 if failure.cause in _FINAL:
                     break
                 continue
-            finally:
-                importlib.invalidate_caches()
             failures.clear()
-            self.installer = installer.name
             left = self.compare()
-            if left and not left.packages:  # uv compiles what it has just installed, and only that
+            if left and not left.packages:  # pip compiles nothing, and uv only what it has just installed
                 installers.compile_bytecode(self.workspace, self.control)
                 left = self.compare()
             if not left:
@@ -181,11 +173,20 @@ class _Installation:
         if failures:
             raise self._failure(failures, constraints is not None)
 
-    def _find(self, name: str, failures: Sequence[InstallerFailed]) -> installers.Installer:
-        if name == "uv":
-            return installers.uv(self.workspace, self.control, self.pins)
-        patient = not any(failure.cause is Cause.NETWORK for failure in failures)
-        return installers.pip(self.workspace, self.control, patient=patient)
+    def _attempt(
+        self, name: str, requirements: Path, constraints: Path | None, failures: Sequence[InstallerFailed]
+    ) -> str:
+        what = "the extra requirements" if constraints else f"{len(select(self.pins))} packages"
+        self.control.waiting(f"installing {what} with {name}")
+        if constraints is None:
+            self.compare().clear_away()
+        try:
+            if name == "uv":
+                return installers.install_with_uv(self.workspace, self.control, self.pins, requirements, constraints)
+            patient = not any(failure.cause is Cause.NETWORK for failure in failures)
+            return installers.install_with_pip(self.workspace, self.control, requirements, constraints, patient=patient)
+        finally:
+            importlib.invalidate_caches()
 
     def _failure(self, failures: Sequence[InstallerFailed], of_extras: bool) -> Exception:
         """Return the error for the user; the first cause in this order is the first to be settled."""
@@ -248,12 +249,3 @@ class _Installation:
             changed=bool(reason),
             reason=reason,
         )
-
-
-def _clear_away(difference: Difference) -> None:
-    """Make damaged packages count as not installed: neither installer would look at their files again."""
-    for distribution in (*(each for each, _ in difference.damaged), *difference.doubled):
-        shutil.rmtree(distribution.folder, ignore_errors=True)
-    for distribution, _ in difference.wrong:
-        if not (distribution.folder / "RECORD").is_file():  # neither could uninstall it
-            shutil.rmtree(distribution.folder, ignore_errors=True)

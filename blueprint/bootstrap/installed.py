@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from blueprint.bootstrap.lockfile import Pin, normalised
 
+_SHOWN = 8  # so many packages are named in a message
 _UNCOMPILABLE_AT_MOST = 20  # so many sources without bytecode are tried for syntax errors of their own
 
 
@@ -29,33 +31,30 @@ class Difference:
     """How an environment differs from the lock. False if it does not.
 
     Attributes:
-        missing: Pins that nothing is installed for.
-        wrong: Packages in another version than the pin's, with the pin.
-        damaged: Packages in the right version whose files are not whole, with the problem.
-        doubled: Leftovers of packages that are there twice.
+        missing: The names of packages that are not installed.
+        wrong: The problem of each package that is installed otherwise than locked, by its name.
+        broken: The `.dist-info` folders that mislead an installer: it would not look at their files again.
         uncompiled: The number of modules without bytecode that Python would use.
         modules: The number of modules that were looked at.
         beyond: Packages that the lock does not name; they are tolerated and no difference.
     """
 
-    missing: tuple[Pin, ...] = ()
-    wrong: tuple[tuple[Distribution, Pin], ...] = ()
-    damaged: tuple[tuple[Distribution, str], ...] = ()
-    doubled: tuple[Distribution, ...] = ()
+    missing: tuple[str, ...] = ()
+    wrong: Mapping[str, str] = field(default_factory=dict)
+    broken: tuple[Path, ...] = ()
     uncompiled: int = 0
     modules: int = 0
     beyond: tuple[str, ...] = ()
 
     @property
-    def names(self) -> frozenset[str]:
+    def packages(self) -> frozenset[str]:
         """The names of the packages that have to be installed or replaced."""
-        found = [*self.doubled, *(each for each, _ in (*self.wrong, *self.damaged))]
-        return frozenset([*(pin.name for pin in self.missing), *(each.name for each in found)])
+        return frozenset((*self.missing, *self.wrong))
 
-    @property
-    def packages(self) -> int:
-        """The number of packages that have to be installed or replaced."""
-        return len(self.names)
+    def clear_away(self) -> None:
+        """Make broken packages count as not installed."""
+        for folder in self.broken:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def __bool__(self) -> bool:
         """Tell whether there is any difference."""
@@ -63,14 +62,13 @@ class Difference:
 
     def __str__(self) -> str:
         """Return the difference as one readable line; empty if there is none."""
-        parts = [f"{found.name} is {found.version} instead of {pin.version}" for found, pin in self.wrong]
-        parts += [f"{found.name} is damaged ({problem})" for found, problem in self.damaged]
-        parts += [f"{found.name} is there twice" for found in self.doubled]
+        parts = [f"{name} {problem}" for name, problem in self.wrong.items()]
         if self.missing:
-            parts.append(f"missing: {_some([pin.name for pin in self.missing])}")
+            more = f" and {len(self.missing) - _SHOWN} more" if len(self.missing) > _SHOWN else ""
+            parts.append(f"missing: {', '.join(self.missing[:_SHOWN])}{more}")
         if self.uncompiled:
             parts.append(f"{self.uncompiled} of {self.modules} modules have no bytecode")
-        return "; ".join(parts[:6]) + (f"; and {len(parts) - 6} more" if len(parts) > 6 else "")
+        return "; ".join(parts[:_SHOWN]) + (f"; and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else "")
 
 
 def scan(site: Path) -> Mapping[str, list[Distribution]]:
@@ -100,30 +98,31 @@ def compare(pins: Iterable[Pin], site: Path, *, files: bool = True) -> Differenc
         files: Whether to look at the files; without, only names and versions are compared, in a tenth of the time.
     """
     installed = scan(site)
-    missing, wrong, damaged, doubled = [], [], [], []
+    wanted = list(pins)
+    missing = tuple(pin.name for pin in wanted if pin.name not in installed)
+    wrong: dict[str, str] = {}
+    broken: list[Path] = []
     modules: list[str] = []
     uncompiled: list[str] = []
-    wanted = list(pins)
     for pin in wanted:
         candidates = installed.get(pin.name, [])
         fitting = next((each for each in candidates if same_version(each.version, pin.version)), None)
+        others = [each for each in candidates if each is not fitting]
         if fitting is None:
-            missing += [] if candidates else [pin]
-            wrong += [(each, pin) for each in candidates]
+            wrong |= {pin.name: f"is {others[0].version} instead of {pin.version}"} if others else {}
+            broken += [each.folder for each in others if not (each.folder / "RECORD").is_file()]  # no way to uninstall
             continue
-        doubled += [each for each in candidates if each is not fitting]
         problem, sources = _files_of(fitting, site) if files else ("", [])
-        if problem:
-            damaged.append((fitting, problem))
-        else:
+        if problem or others:
+            wrong[pin.name] = f"is damaged ({problem})" if problem else "is there twice"
+            broken += [each.folder for each in others] + ([fitting.folder] if problem else [])
+        if not problem:
             modules += sources
             uncompiled += _uncompiled(sources)
     if len(uncompiled) <= _UNCOMPILABLE_AT_MOST:
         uncompiled = [source for source in uncompiled if _compiles(source)]
-    beyond = sorted(installed.keys() - {pin.name for pin in wanted})
-    return Difference(
-        tuple(missing), tuple(wrong), tuple(damaged), tuple(doubled), len(uncompiled), len(modules), tuple(beyond)
-    )
+    beyond = tuple(sorted(installed.keys() - {pin.name for pin in wanted}))
+    return Difference(missing, wrong, tuple(broken), len(uncompiled), len(modules), beyond)
 
 
 def same_version(found: str, wanted: str) -> bool:
@@ -201,8 +200,3 @@ def _is_stale(source: str) -> bool:
     status = Path(source).stat()
     expected = (int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)
     return (int.from_bytes(header[8:12], "little"), int.from_bytes(header[12:16], "little")) != expected
-
-
-def _some(names: list[str], most: int = 8) -> str:
-    shown = ", ".join(names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

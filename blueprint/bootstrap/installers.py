@@ -7,8 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from blueprint.bootstrap.environment import base_python
@@ -46,29 +45,28 @@ class InstallerFailed(Exception):
         self.output = output
 
 
-@dataclass(frozen=True)
-class Installer:
-    """An installer that is ready to work on one environment.
-
-    Attributes:
-        name: Its name with version and place, for the evidence.
-        install: Installs from a requirements file; with hashes if `constraints` is None, else bound by that file.
-    """
-
-    name: str
-    install: Callable[[Path, Path | None], None]
-
-
 def log_file(workspace: Workspace) -> Path:
     """Return the file that keeps the whole output of the installers."""
     return workspace.logs / "install.log"
 
 
-def uv(workspace: Workspace, control: TaskControl, pins: Sequence[Pin]) -> Installer:
-    """Find uv: the environment's own, else the one on PATH, else the locked one, fetched by pip.
+def install_with_uv(
+    workspace: Workspace, control: TaskControl, pins: Sequence[Pin], requirements: Path, constraints: Path | None = None
+) -> str:
+    """Install by uv: the environment's own, else the one on PATH, else the locked one, fetched by pip.
+
+    Args:
+        workspace: Its `.venv` is healthy.
+        control: Of the task.
+        pins: All packages of the lock; uv may be among them.
+        requirements: A requirements file, with hashes if there are no constraints.
+        constraints: A file of versions that must not be moved.
+
+    Returns:
+        The installer's name with its version and place.
 
     Raises:
-        InstallerFailed: There is none to be had.
+        InstallerFailed: There is no uv to be had, or it could not do it.
     """
     environment = uv_environment(os.environ, workspace.state / "uv-cache")
     own = str(workspace.venv / "bin" / "uv")
@@ -81,39 +79,33 @@ def uv(workspace: Workspace, control: TaskControl, pins: Sequence[Pin]) -> Insta
         program, version = own, _version([own, "--version"], environment, control)
         if not version:
             raise InstallerFailed(Cause.OTHER, "the uv that was just installed does not run")
-
-    def install(requirements: Path, constraints: Path | None) -> None:
-        argv = [program, "pip", "install", "--python", str(workspace.python), "--compile-bytecode"]
-        argv += ["--require-hashes"] if constraints is None else ["--constraint", str(constraints)]
-        _run(workspace, control, [*argv, "--requirement", str(requirements)], environment)
-
-    return Installer(f"{version} ({program})", install)
+    argv = [program, "pip", "install", "--python", str(workspace.python), "--compile-bytecode"]
+    argv += ["--require-hashes"] if constraints is None else ["--constraint", str(constraints)]
+    _run(workspace, control, [*argv, "--requirement", str(requirements)], environment)
+    return f"{version} ({program})"
 
 
-def pip(workspace: Workspace, control: TaskControl, *, patient: bool = True) -> Installer:
-    """Find pip: the environment's own, else that of the Python below it, else the one from ensurepip.
+def install_with_pip(
+    workspace: Workspace,
+    control: TaskControl,
+    requirements: Path,
+    constraints: Path | None = None,
+    *,
+    patient: bool = True,
+) -> str:
+    """Install by pip: the environment's own, else that of the Python below it, else the one from ensurepip.
 
-    Args:
-        workspace: Its `.venv` is healthy.
-        control: Of the task.
-        patient: Whether pip may try an index as often as it does by default; False where uv has tried in vain.
-
-    Raises:
-        InstallerFailed: There is none to be had.
+    Arguments, result and errors as for uv; `patient` is False where another installer has tried an index in vain.
     """
     environment = pip_environment(os.environ)
     if not patient:
         environment.setdefault("PIP_RETRIES", "1")
     program, version = _find_pip(workspace, control, environment)
-
-    def install(requirements: Path, constraints: Path | None) -> None:
-        argv = [*program, "install", "--no-compile"]
-        # No dependencies: the lock names them all, and old pip takes `sqlalchemy[asyncio]==…` for unpinned otherwise.
-        argv += ["--require-hashes", "--no-deps"] if constraints is None else ["--constraint", str(constraints)]
-        _run(workspace, control, [*argv, "--requirement", str(requirements)], environment)
-        compile_bytecode(workspace, control)
-
-    return Installer(f"{version} ({program[0]})", install)
+    argv = [*program, "install", "--no-compile"]
+    # No dependencies: the lock names them all, and old pip takes `sqlalchemy[asyncio]==…` for unpinned otherwise.
+    argv += ["--require-hashes", "--no-deps"] if constraints is None else ["--constraint", str(constraints)]
+    _run(workspace, control, [*argv, "--requirement", str(requirements)], environment)
+    return f"{version} ({program[0]})"
 
 
 def reasons_for_pip(workspace: Workspace, control: TaskControl, *, hashed: bool) -> list[str]:

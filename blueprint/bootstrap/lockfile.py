@@ -49,27 +49,23 @@ def read_lock(path: Path) -> tuple[Pin, ...]:
     """
     hint = "Restore it with `git checkout`, or make it anew with the command in its first lines."
     try:
-        lines = path.read_text("utf-8").splitlines()
+        text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise EnvironmentRefused(f"{path} cannot be read: {error}.", hint) from error
     pins = []
-    collected, first = "", 0
-    for number, line in enumerate(lines, start=1):
-        content = line.strip()
-        if not content or content.startswith("#"):
-            continue
-        first = number if not collected else first
-        collected += content.removesuffix("\\") + " "
-        if content.endswith("\\"):
-            continue
-        match = _PIN.fullmatch(collected)
-        if not match:
-            raise EnvironmentRefused(f"{path}, line {first}: this is not a package with its version and hashes.", hint)
-        marker = (match["marker"] or "").strip()
-        pins.append(Pin(normalised(match["name"]), match["version"], marker, collected.strip()))
-        collected = ""
-    if collected or not pins:
-        raise EnvironmentRefused(f"{path}, line {len(lines)}: it ends before a package is complete.", hint)
+    number = 1
+    for entry in text.replace("\\\n", "\\").splitlines():  # a backslash joins lines
+        content = " ".join(entry.replace("\\", " ").split())
+        if content and not content.startswith("#"):
+            match = _PIN.fullmatch(content)
+            if not match or entry.endswith("\\"):
+                raise EnvironmentRefused(
+                    f"{path}, line {number}: this is not a package with its version and hashes.", hint
+                )
+            pins.append(Pin(normalised(match["name"]), match["version"], (match["marker"] or "").strip(), content))
+        number += entry.count("\\") + 1
+    if not pins:
+        raise EnvironmentRefused(f"{path} names no package.", hint)
     return tuple(pins)
 
 

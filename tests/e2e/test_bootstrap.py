@@ -734,8 +734,8 @@ class TestTheProjectsOwnLock:
         workspace = a_workspace(tmp_path / "work", (REPO / "requirements.lock").read_text())
         bootstrap.ensure_environment(workspace, within(60))
         assert child.run([workspace.python, "-m", "ensurepip"], within(60)).returncode == 0
-        installer = installers.pip(workspace, within(SECONDS))
-        assert int(re.match(r"pip (\d+)", installer.name)[1]) < 26  # type: ignore[index]
-        installer.install(workspace.root / "requirements.lock", None)
+        name = installers.install_with_pip(workspace, within(SECONDS), workspace.requirements)
+        installers.compile_bytecode(workspace, within(SECONDS))
+        assert int(re.match(r"pip (\d+)", name)[1]) < 26  # type: ignore[index]
         pins = select(read_lock(workspace.root / "requirements.lock"))
         assert str(compare(pins, packages_in(workspace))) == ""

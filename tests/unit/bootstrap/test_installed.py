@@ -78,9 +78,9 @@ def test_names_and_versions_are_compared_by_meaning(tmp_path: Path) -> None:
 
 def test_an_environment_with_nothing_in_it_misses_everything(tmp_path: Path) -> None:
     difference = compare([ALPHA], tmp_path / "nowhere")
-    assert (difference.packages, str(difference)) == (1, "missing: alpha")
+    assert (difference.packages, str(difference)) == (frozenset({"alpha"}), "missing: alpha")
 
 
 def test_a_long_difference_stays_one_readable_line() -> None:
-    pins = tuple(Pin(f"p{number}", "1", "", "") for number in range(100))
-    assert str(Difference(missing=pins)) == "missing: p0, p1, p2, p3, p4, p5, p6, p7 and 92 more"
+    names = tuple(f"p{number}" for number in range(100))
+    assert str(Difference(missing=names)) == "missing: p0, p1, p2, p3, p4, p5, p6, p7 and 92 more"

@@ -30,7 +30,7 @@ def test_names_extras_markers_and_versions_are_read(tmp_path: Path) -> None:
     )
     first, second = read_lock(lock)
     assert (first.name, first.version, first.marker) == ("sqlalchemy", "2.1.4", "")
-    assert first.text == f"SQLAlchemy[asyncio]==2.1.4  {HASH}  {HASH}"
+    assert first.text == f"SQLAlchemy[asyncio]==2.1.4 {HASH} {HASH}"
     assert (str(second), second.marker) == ("py-win==3", "sys_platform == 'win32' or python_full_version < '3'")
     assert select([first, second]) == (first,)
 
