@@ -6,6 +6,7 @@ Standard library only.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -19,6 +20,7 @@ from blueprint.core.errors import EnvironmentRefused
 from blueprint.core.files import PRIVATE_FILE, private_folder, refused, write_all, write_whole
 
 _IDENTITY = "workspace.json"
+_LONGEST_TEMPORARY = 70  # bytes: a socket's path may have 103, and multiprocessing's adds 32
 _PROBE_BYTES = 4096  # one block: enough to meet a full disk before anything is started
 
 
@@ -103,6 +105,15 @@ class Workspace:
     def warehouse(self) -> Path:
         """The folder of the embedded warehouse."""
         return self.state / "warehouse"
+
+    @property
+    def temporary(self) -> Path:
+        """The platform's own folder for temporary files; in `/tmp` if its path were too long for sockets in it."""
+        own = self.state / "tmp"
+        if len(os.fsencode(own)) <= _LONGEST_TEMPORARY:
+            return own
+        name = hashlib.sha256(os.fsencode(self.root.resolve())).hexdigest()[:12]
+        return Path(f"/tmp/blueprint-{os.getuid()}-{name}")  # noqa: S108 - it is made private before it is used
 
     @property
     def lock(self) -> Path:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 
 from blueprint.config.settings import Settings
 from blueprint.core import venv
+from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.files import private_folder
 from blueprint.core.workspace import Workspace
 
 WORKER_POLL_SECONDS = 0.5
@@ -40,6 +42,7 @@ def client(settings: Settings, workspace: Workspace) -> dict[str, str]:
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        "TMPDIR": str(workspace.temporary),  # Prefect makes folders of fixed names in it: two users cannot share one
         "PIPELINE_WAREHOUSE_DIR": str(workspace.warehouse),
         # Part of what a service is started with, so that one that runs older packages is restarted, and also one whose
         # packages were replaced under it: it lacks files that it made among them, such as the UI's.
@@ -77,6 +80,8 @@ def for_server(settings: Settings, workspace: Workspace) -> dict[str, str]:
         "PREFECT_SERVER_API_PORT": str(settings.port),
         "PREFECT_SERVER_UI_API_URL": settings.public_api_url,
         "PREFECT_SERVER_METRICS_ENABLED": "true",
+        # By default leases are in memory: when the server is killed, the slots of its runs stay taken for ever.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }
     if settings.api_auth_string:
         variables["PREFECT_SERVER_API_AUTH_STRING"] = settings.api_auth_string.get_secret_value()
@@ -97,7 +102,12 @@ def for_worker(settings: Settings, workspace: Workspace) -> dict[str, str]:
 
 
 def apply_to_self(settings: Settings, workspace: Workspace) -> None:
-    """Make this process use the platform; to be called before Prefect is imported."""
+    """Make this process use the platform; to be called before Prefect is imported.
+
+    Raises:
+        EnvironmentRefused: The folder for temporary files cannot be made, or is another user's.
+    """
+    _make_temporary_folder(workspace)
     variables = for_child(
         settings,
         workspace,
@@ -107,6 +117,16 @@ def apply_to_self(settings: Settings, workspace: Workspace) -> None:
     )
     os.environ.clear()
     os.environ.update(variables)
+
+
+def _make_temporary_folder(workspace: Workspace) -> None:
+    folder = workspace.temporary
+    private_folder(folder)
+    if not folder.is_relative_to(workspace.state) and (folder.is_symlink() or folder.stat().st_uid != os.getuid()):
+        raise EnvironmentRefused(
+            f"{folder} is to hold the temporary files, and belongs to another user.",
+            "Have it removed, or move the project to a folder with a shorter path.",
+        )
 
 
 def prefect_toml(settings: Settings, workspace: Workspace) -> str:

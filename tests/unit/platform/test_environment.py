@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from blueprint.config.settings import Settings
+from blueprint.core.errors import EnvironmentRefused
 from blueprint.core.workspace import Workspace
 from blueprint.platform import environment, specs
 
@@ -19,9 +23,11 @@ SECRET = "user:planted-passwörd"
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
     (tmp_path / "requirements.lock").write_text("# a lock\n")
-    return Workspace(tmp_path)
+    found = Workspace(tmp_path)
+    yield found
+    shutil.rmtree(found.temporary, ignore_errors=True)  # it may be outside
 
 
 def configured(**values: object) -> Settings:
@@ -153,3 +159,84 @@ def test_a_service_started_with_older_packages_can_be_told_apart(workspace: Work
     before = environment.client(configured(), workspace)
     (workspace.root / "requirements.lock").write_text("# another lock\n")
     assert environment.client(configured(), workspace) != before
+
+
+APPLY = """
+import sys, tempfile
+from multiprocessing.managers import SyncManager
+from pathlib import Path
+from blueprint.config.settings import Settings
+from blueprint.core.workspace import Workspace
+from blueprint.platform import environment
+environment.apply_to_self(Settings.model_validate({}), Workspace(Path(sys.argv[1])))
+with SyncManager():  # it makes a socket there
+    print(tempfile.gettempdir())
+"""
+
+
+def test_each_workspace_has_a_private_folder_for_temporary_files() -> None:
+    with tempfile.TemporaryDirectory() as short:
+        roots = [Path(short, name) for name in ("one", "two", "a-long-path/" * 8)]
+        folders = []
+        for root in roots:
+            root.mkdir(parents=True)
+            (root / "requirements.lock").touch()
+            answer = subprocess.run(
+                [sys.executable, "-c", APPLY, str(root)], capture_output=True, text=True, check=True
+            )
+            folders.append(Path(answer.stdout.strip()))
+        assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o700] * 3
+        assert folders[:2] == [root / ".blueprint" / "tmp" for root in roots[:2]]
+        assert folders[2] == Workspace(roots[2]).temporary
+        assert folders[2].parent == Path("/tmp")
+        folders[2].rmdir()
+
+
+def test_a_folder_for_temporary_files_that_is_another_users_is_refused(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0o700)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "theirs")
+    monkeypatch.setattr(Workspace, "temporary", link)
+    with pytest.raises(EnvironmentRefused, match="another user"):
+        environment.apply_to_self(configured(), workspace)
+    if os.getuid() == 0:
+        os.chown(theirs, 12345, 12345)
+        monkeypatch.setattr(Workspace, "temporary", theirs)
+        with pytest.raises(EnvironmentRefused, match="another user"):
+            environment.apply_to_self(configured(), workspace)
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv (util-linux)")
+@pytest.mark.parametrize("ours", [False, True])
+def test_another_users_temporary_files_are_not_in_the_way(workspace: Workspace, tmp_path: Path, *, ours: bool) -> None:
+    """Prefect makes `runner_storage` in the folder for temporary files: in a shared one the second user could not."""
+    shared = tmp_path / "shared"
+    (shared / "runner_storage").mkdir(parents=True)
+    os.chown(shared / "runner_storage", 12345, 12345)
+    (shared / "runner_storage").chmod(0o700)
+    workspace.temporary.mkdir(parents=True)
+    environ = {**os.environ, "TMPDIR": str(shared), "PREFECT_HOME": str(tmp_path / "home")}
+    if ours:
+        environ |= environment.client(configured(), workspace)
+    script = "import asyncio; from prefect.runner import Runner; asyncio.run(Runner().__aenter__()); print('up')"
+    drop = "-dac_override,-dac_read_search"  # root without its right to enter everything is like any other user
+    done = subprocess.run(
+        [
+            "setpriv",
+            f"--bounding-set={drop}",
+            f"--inh-caps={drop}",
+            sys.executable,
+            "-c",
+            script,
+        ],
+        env=environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout == "up\n") == ours, done.stderr
+    assert ours or "PermissionError" in done.stderr
