@@ -39,7 +39,7 @@ class _Field:
     names: tuple[str, ...] = ()
 
     def number(self, text: str) -> int:
-        """A value of the field, given as a number or by its name; Sunday may be 7."""
+        """Return a value of the field, given as a number or by its name; Sunday may be 7."""
         value = int(text) if text.isdigit() else self.low + self.names.index(text) if text in self.names else -1
         if self.name == "weekday" and value == 7:
             value = 0
@@ -48,6 +48,7 @@ class _Field:
         return value
 
     def refusal(self, text: str, reason: str = "") -> ValueError:
+        """Return the error for a part of the field: the reason, or else the values that are expected."""
         named = f" or {self.names[0]} to {self.names[-1]}" if self.names else ""
         return ValueError(f"{self.name} {text[:20]!r}: {reason or f'expected {self.low} to {self.high}{named}'}")
 
@@ -63,7 +64,7 @@ _FIELDS = (
 
 @dataclass(frozen=True)
 class Cron:
-    """When a cron expression fires, by the clock on the wall.
+    """The times of a cron expression, by the clock on the wall.
 
     Attributes:
         minutes: 0 to 59.
@@ -84,7 +85,7 @@ class Cron:
     nth: frozenset[tuple[int, int]]
 
     def times(self, start: datetime) -> Iterator[datetime]:
-        """All times from `start` on (which has no zone), in order; ends when there is none within 50 years."""
+        """Yield all times from `start` on (which has no zone), in order, until there is none within 50 years."""
         day = start.replace(hour=0, minute=0, second=0, microsecond=0)
         found = day
         while day - found < _SEARCHED:
@@ -98,7 +99,7 @@ class Cron:
             day += timedelta(days=1)
 
     def _fires_on(self, day: datetime) -> bool:
-        """A day of the month and a weekday, when both are given, are alternatives, as in every cron."""
+        """Return whether it fires on a day: by day of the month or weekday, if both are given."""
         if day.month not in self.months:
             return False
         if self.nth:
@@ -116,7 +117,7 @@ def parse(text: str) -> Cron:
     """Read a cron expression of five fields, or an alias such as @daily.
 
     Raises:
-        ValueError: It is not one, or is one that Prefect would not keep to; a sentence that says which part and why.
+        ValueError: It is not one, or Prefect would not keep to it; says which part, and why.
     """
     lower = text.lower()
     parts = ALIASES.get(lower, lower).split()
@@ -139,7 +140,7 @@ def parse(text: str) -> Cron:
         weekdays=None if any_weekday else weekdays,
         nth=nth,
     )
-    _see_that_prefect_keeps_to(found, day)
+    _require_that_prefect_keeps_to(found, day)
     return found
 
 
@@ -184,7 +185,7 @@ def _nth(text: str) -> Iterator[tuple[int, int]]:
         yield (field.number(match["last"]), LAST) if match["last"] else (field.number(match["day"]), int(match["nth"]))
 
 
-def _see_that_prefect_keeps_to(cron: Cron, day: str) -> None:
+def _require_that_prefect_keeps_to(cron: Cron, day: str) -> None:
     if cron.days is None:
         return
     field = _FIELDS[2]
@@ -198,7 +199,7 @@ def _see_that_prefect_keeps_to(cron: Cron, day: str) -> None:
         # At the end of February, croniter goes on by the days to the next one listed, 30 or 31, and so passes over
         # the first of March, or the second.
         for length in (28, 29):
-            following = min((one for one in cron.days if one >= length), default=length)
+            following = min((listed for listed in cron.days if listed >= length), default=length)
             missed = sorted(cron.days & set(range(1, following - length)))
             if missed:
                 raise field.refusal(day, f"Prefect misses March {missed[0]} after {following}; list days up to 28 or L")

@@ -35,7 +35,7 @@ class Table(BaseModel):
 
 
 class RetryPolicy(Table):
-    """How often a task is tried again, and how many seconds apart."""
+    """The number of retries, and the seconds between them."""
 
     retries: Count
     retry_delay_seconds: Annotated[float, Field(ge=0), Number] = 0
@@ -99,7 +99,7 @@ class OfDeployment(Table):
 
     @property
     def has_schedule(self) -> bool:
-        """Whether the deployment runs by itself."""
+        """True if the deployment runs by itself."""
         return any((self.cron, self.interval, self.rrule))
 
 

@@ -1,4 +1,4 @@
-"""See that the configured flow is there, without running its code: what can be told before anything is started."""
+"""Checks that the configured flow is there, without running its code, before anything is started."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from blueprint.core.errors import UsageError
 
 
 def validate_entrypoint(entrypoint: str, folder: Path, *, may_be_installed: bool = False) -> None:
-    """See that the file is Python and has something of the flow's name, or that there is such a package.
+    """Require that the file is Python and has something of the flow's name, or that there is such a package.
 
     Whether it is a flow, and can be imported, is for task 7 to prove: that takes the flow's packages and runs its code.
 
@@ -47,7 +47,7 @@ def validate_entrypoint(entrypoint: str, folder: Path, *, may_be_installed: bool
 
 
 def _makes(node: ast.AST, name: str) -> bool:
-    """Whether it may give something this name; in doubt, it does."""
+    """Return whether a node may give something this name; in doubt, it does."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             return node.name == name

@@ -1,4 +1,4 @@
-"""When a schedule fires, worked out here and not by Prefect: the server's runs are compared with it."""
+"""The times at which a schedule fires, worked out here and not by Prefect, to compare the server's runs with."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _listed(times: Sequence[datetime]) -> str:
 
 
 def _interval_times(interval: timedelta, anchor: datetime, zone: ZoneInfo, start: datetime) -> Iterator[datetime]:
-    """Yield an interval's times: by the clock on the wall if it is of days, else by the time that passes."""
+    """Yield an interval's times, by the clock on the wall if it is of days."""
     seconds = interval.total_seconds()
     time = anchor.astimezone(UTC) + timedelta(seconds=seconds * int((start - anchor).total_seconds() / seconds))
     walls = set[datetime]()  # of two times that are the same on the wall Prefect takes the first that it comes to
@@ -122,7 +122,7 @@ def _interval_times(interval: timedelta, anchor: datetime, zone: ZoneInfo, start
 
 
 def _interval_instant(wall: datetime, zone: ZoneInfo) -> datetime:
-    """Return the instant of a time on the wall; a skipped one is later, and of two it is the second on old Pythons."""
+    """Return the instant of a wall time: a skipped one is later; before Python 3.13 the second of two counts."""
     is_second = not _NEW_PYTHON and not _is_skipped(wall, zone)
     return wall.replace(tzinfo=zone, fold=int(is_second)).astimezone(UTC)
 

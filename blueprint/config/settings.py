@@ -15,7 +15,6 @@ from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, PrivateAt
 from blueprint.config import addresses, validators
 from blueprint.config.defaults import BUNDLED_DEFAULTS
 from blueprint.config.deployment_settings import DeploymentTable, Entrypoint, Limit, Name, Number, OfDeployment, Text
-from blueprint.config.deployment_settings import RetryPolicy as RetryPolicy
 from blueprint.config.keys import SECRETS
 
 SETTINGS_VARIABLE = "_BLUEPRINT_SETTINGS"  # how the serving process gets its settings; no secret is among them
@@ -94,12 +93,12 @@ class Settings(OfDeployment):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach the server."""
+        """True if only this machine can reach the server."""
         return addresses.is_loopback(self.host)
 
     @property
     def serves(self) -> bool:
-        """Whether `flow.serve` takes the place of pool and worker."""
+        """True if `flow.serve` takes the place of pool and worker."""
         return self.deploy_with == "serve"
 
     @property
@@ -147,7 +146,7 @@ class Settings(OfDeployment):
 
     @property
     def is_deployment(self) -> bool:
-        """Whether `[tool.blueprint]` itself is one of the deployments: it names one, or there is no other."""
+        """True if `[tool.blueprint]` itself is one of the deployments: it names one, or there is no other."""
         return not self.deployments or "deployment" in self._given
 
     def each(self) -> tuple[Settings, ...]:

@@ -1,4 +1,4 @@
-"""Where settings come from: pyproject.toml's `[tool.blueprint]`, then BLUEPRINT_… variables, then the command line.
+"""Reads the settings: pyproject.toml's `[tool.blueprint]`, then BLUEPRINT_… variables, then the command line.
 
 A later source overrides an earlier one, key by key. Everything unusable is one sentence that names source and key, and
 one that says what is accepted. Standard library only at import: unknown keys are refused before anything is installed.
@@ -41,11 +41,19 @@ def load(
     Raises:
         UsageError: An unknown key or a value that is not accepted, with its source and what is accepted.
     """
+    return judge(*read(root, environment, arguments, remembered))
+
+
+def judge(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
+    """Return the settings that the values are; `sources` names the source of each key.
+
+    Raises:
+        UsageError: A value is not accepted.
+    """
     from pydantic import ValidationError
 
     from blueprint.config.settings import Settings
 
-    values, sources = read(root, environment, arguments, remembered)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -55,7 +63,7 @@ def load(
 def read(
     root: Path, environment: Mapping[str, str], arguments: Iterable[str] = (), remembered: Iterable[str] = ()
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read the values without judging them: what can be said before Pydantic is installed. Arguments as for `load`.
+    """Read the values without judging them, before Pydantic is installed. Arguments as for `load`.
 
     Returns:
         The value of each key, and the source of each.
@@ -107,7 +115,7 @@ def _require_deployment_keys(deployments: object, source: str) -> None:
 
 
 def _which(deployments: object, index: int) -> str:
-    """One of the tables, for people, who count from 1 and know it by its name."""
+    """Name one of the tables for people, who count from 1 and know it by its name."""
     table = deployments[index] if isinstance(deployments, list | tuple) else None
     name = table.get("deployment") if isinstance(table, dict) else None
     return f"deployments no. {index + 1}{f' ({excerpt(name)})' if isinstance(name, str) else ''}"
@@ -124,7 +132,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def from_arguments(arguments: Iterable[str]) -> dict[str, Any]:
-    """The values of `key=value` arguments, not judged yet.
+    """Return the values of `key=value` arguments, not judged yet.
 
     Raises:
         UsageError: One names no setting, or a secret.
@@ -133,7 +141,7 @@ def from_arguments(arguments: Iterable[str]) -> dict[str, Any]:
 
 
 def setting(argument: str) -> tuple[str, str]:
-    """Take one `key=value` of the command line apart. An error names the key only: the value may be a secret.
+    """Split one `key=value` of the command line; an error names the key only, as the value may be a secret.
 
     Raises:
         UsageError: It names no setting, or a secret.
@@ -151,7 +159,7 @@ def setting(argument: str) -> tuple[str, str]:
 
 
 def _value(key: str, text: str) -> Any:
-    """Texts are taken as they are, an empty one as none; else JSON is tried, and Pydantic judges the result."""
+    """Return a text as it is, or as JSON where the key takes any; Pydantic judges it."""
     if KEYS[key].is_text:
         return text or None
     try:
@@ -161,7 +169,7 @@ def _value(key: str, text: str) -> Any:
 
 
 def _require_known(key: str, where: str, form: str) -> None:
-    """Refuse a key that names no setting; `where` names the source and the key, `form` is how a setting is given."""
+    """Refuse a key that names no setting; `where` names its source, `form` shows how a setting is given there."""
     _refuse_renamed(key, where)
     if key not in KEYS:
         known = ", ".join(sorted(KEYS))
@@ -177,7 +185,7 @@ def _refuse_renamed(key: str, where: str) -> None:
 
 
 def _explain(error: ValidationError, values: Mapping[str, Any], sources: Mapping[str, str]) -> tuple[str, str]:
-    """Say what is wrong where, and what is accepted there. No value is told: it may be a secret."""
+    """Say what is wrong where, and what is accepted there, but no value: it may be a secret."""
     sentences = []
     keys = []
     for problem in error.errors(include_url=False, include_input=False):

@@ -1,5 +1,6 @@
-"""What a single value of the settings must be. Each check gives the value back or raises ValueError with the reason;
-what would be accepted instead is told by `blueprint.config.keys`.
+"""Checks of single values of the settings.
+
+Each returns the value, or raises ValueError with the reason; `blueprint.config.keys` says what would be accepted.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ _NO_ZONES = ("posix/", "right/", "posixrules", "localtime", "Factory")  # files 
 
 
 def printable(text: str) -> str:
-    """A text of one line."""
+    """Require a text of one line."""
     if not text.isprintable():
         raise ValueError("has a line break or another character that cannot be printed")
     return text
 
 
 def trimmed(text: str) -> str:
-    """A text with no space around it."""
+    """Require a text with no space around it."""
     if text != text.strip():
         raise ValueError("begins or ends with a space")
     return text
 
 
 def not_boolean(value: Any) -> Any:
-    """For numbers: JSON's true is not taken for 1."""
+    """Require that it is not a boolean: JSON's true is not taken for 1."""
     if isinstance(value, bool):
         raise ValueError(  # noqa: TRY004  the settings' model takes a ValueError for a refusal
             "expected a number, not true or false"
@@ -46,38 +47,38 @@ def not_boolean(value: Any) -> Any:
 
 
 def without_dates(value: Any, levels: int = _DEEPEST) -> Any:
-    """TOML has dates and times, JSON has not: they become the texts that Pydantic reads them from."""
+    """Turn dates and times, which TOML has and JSON has not, into the texts that Pydantic reads them from."""
     if isinstance(value, date | time):
         return value.isoformat()
     if levels == 0:
         return value  # refused by `json_value`
     if isinstance(value, dict):
-        return {key: without_dates(one, levels - 1) for key, one in value.items()}
+        return {key: without_dates(part, levels - 1) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [without_dates(one, levels - 1) for one in value]
+        return [without_dates(part, levels - 1) for part in value]
     return value
 
 
 def json_value(value: Any) -> Any:
-    """A value that survives the way to the server and back: texts, numbers, booleans, lists and tables."""
+    """Require a value that survives the way to the server and back: texts, numbers, booleans, lists and tables."""
     level = [value]
     for _ in range(_DEEPEST):
-        for one in level:
-            _see_that_it_is_json(one)
-        level = [part for one in level for part in _parts(one)]
+        for part in level:
+            _require_json(part)
+        level = [inner for part in level for inner in _parts(part)]
         if not level:
             return value
     raise ValueError(f"nested more than {_DEEPEST} levels deep")
 
 
-def _see_that_it_is_json(one: Any) -> None:
-    if one is not None and not isinstance(one, (str, int, float, list, tuple, dict)):
-        raise ValueError(f"a {type(one).__name__} is no JSON value; write it as a text")
-    if isinstance(one, str) and any(char == "\0" or "\ud800" <= char <= "\udfff" for char in one):
+def _require_json(value: Any) -> None:
+    if value is not None and not isinstance(value, (str, int, float, list, tuple, dict)):
+        raise ValueError(f"a {type(value).__name__} is not a JSON value; write it as a text")
+    if isinstance(value, str) and any(char == "\0" or "\ud800" <= char <= "\udfff" for char in value):
         raise ValueError("a text has a character that cannot be stored")
-    if isinstance(one, float) and not math.isfinite(one):
+    if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("a number is not finite")
-    if isinstance(one, int) and not -_LARGEST <= one < _LARGEST:
+    if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
         raise ValueError("a whole number needs more than 64 bits")
 
 
@@ -88,38 +89,38 @@ def _parts(value: Any) -> list[Any]:
 
 
 def entrypoint(value: str) -> str:
-    """Where the flow is, by file or by module."""
+    """Require the place of a flow, by file or by module."""
     if not _ENTRYPOINT.fullmatch(value) or value.endswith(".py"):  # a file's name alone would pass for a module's
         raise ValueError("not an entrypoint")
     return value
 
 
 def function(value: str) -> str:
-    """Where a function is."""
+    """Require the place of a function: module:function."""
     if not _FUNCTION.fullmatch(value):
         raise ValueError("not module:function")
     return value
 
 
 def timezone(value: str) -> str:
-    """A time zone that Prefect knows too."""
+    """Require a time zone that Prefect knows too."""
     try:
         zoneinfo.ZoneInfo(value)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("no such time zone") from None
     if value.startswith(_NO_ZONES):
-        raise ValueError("no time zone that Prefect knows")
+        raise ValueError("not a time zone that Prefect knows")
     return value
 
 
 def cron(value: str) -> str:
-    """A cron expression that Prefect keeps to."""
+    """Require a cron expression that Prefect keeps to."""
     crons.parse(value)
     return value
 
 
 def rrule(value: str) -> str:
-    """A recurrence rule that Prefect accepts and that moves on."""
+    """Require a recurrence rule that Prefect accepts and that moves on."""
     from dateutil.rrule import rrulestr  # type: ignore[import-untyped]
 
     try:
@@ -132,7 +133,7 @@ def rrule(value: str) -> str:
 
 
 def host(value: str) -> str:
-    """An address to listen on."""
+    """Require an address to listen on."""
     if value == "localhost":
         return value
     try:
@@ -145,33 +146,29 @@ def host(value: str) -> str:
 
 
 def data_source(value: str) -> str:
-    """An address to read from, or the name of the bundled one."""
-    if value == "bundled":
-        return value
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or " " in value:
+    """Require an address to read from, or the name of the bundled source."""
+    if value != "bundled" and not _is_http_url(value):
         raise ValueError("not an http(s) address")
     return value
 
 
 def public_url(value: str) -> str:
-    """An address that browsers can open; its last slash is dropped."""
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or any(char in value for char in " @?#"):
+    """Require an address that browsers can open, and drop its last slash."""
+    if not _is_http_url(value) or any(char in value for char in "@?#"):
         raise ValueError("not an http(s) address, or one with more than host, port and path")
     return value.rstrip("/")
 
 
+def _is_http_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in value
+    except ValueError:
+        return False
+
+
 def requirement(value: str) -> str:
-    """What an installer understands as a requirement; never one of its options."""
+    """Require a requirement as installers understand it; never one of their options."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
@@ -182,14 +179,14 @@ def requirement(value: str) -> str:
 
 
 def auth_string(value: str) -> str:
-    """User and password; the reason never holds the value, which is a secret."""
+    """Require user and password; the reason never tells the value, which is a secret."""
     if not re.fullmatch(r"[^:\s]+:\S+", value) or not value.isprintable():
         raise ValueError("not user:password")
     return value
 
 
 def warehouse_url(value: str) -> str:
-    """The address of a database; the reason never holds the value, which is a secret."""
+    """Require the address of a database; the reason never tells the value, which is a secret."""
     if not re.match(r"[a-z][a-z0-9+]*://.", value) or not value.isprintable():
         raise ValueError("not a database URL")
     return value

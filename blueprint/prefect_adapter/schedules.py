@@ -1,4 +1,4 @@
-"""A deployment's schedule, as it should be and as the server has it, and the runs that the server makes for it."""
+"""A deployment's schedule, configured and on the server, and the runs that the server makes for it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def same_schedule(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
 
 
 def same_rrule(wanted: object, found: object) -> bool:
-    """Return whether two rules are the same but for the line with a start that the server puts before one without."""
+    """Return whether two rules are the same but for the start that the server puts before one without."""
     return found == wanted or (
         str(found).startswith("DTSTART") and str(found).partition("\n")[2] == wanted and "DTSTART" not in str(wanted)
     )
@@ -84,7 +84,7 @@ def scheduled_runs(deployment_id: str, start: datetime, end: datetime) -> dict[s
 
 
 def make_scheduled_runs(deployment_id: str, start: datetime, end: datetime, most: int) -> None:
-    """Have the server make the scheduled runs from `start` to `end` now, at most so many; others it makes in time."""
+    """Have the server make the scheduled runs of a stretch of time now, at most so many."""
     body = {"start_time": start.isoformat(), "end_time": end.isoformat(), "min_runs": most, "max_runs": most}
     path = f"/deployments/{deployment_id}/schedule"
     asking("schedule the coming runs", partial(_post, path, body))

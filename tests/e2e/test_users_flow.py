@@ -61,12 +61,13 @@ def test_a_users_flow_with_a_requirement_of_its_own_is_set_up_and_proven(own: tu
     unusable = {
         "mine/flow.py:conversion": ("No module named 'tiny_units'", "requirements"),
         "mine/nowhere.py:conversion": ("nowhere.py does not exist",),
-        "conversion": ("is no flow", "path/to/file.py:flow_function"),
+        "conversion": ("does not name a flow", "path/to/file.py:flow_function"),
     }
     for target, said in unusable.items():
         refused = checkout.run("init", target)
         assert refused.code == 2, refused.output
         assert all(part in refused.output for part in said), refused.output
+        assert f"a run would prove the flow that is configured there, not {target}." in refused.last_line
     assert path.read_text() == before
 
     wanted = ("--set", f"requirements={json.dumps([requirement])}", "--set", f"port={checkout.port}")

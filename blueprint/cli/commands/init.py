@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from blueprint.config import sources as configuration
 from blueprint.config import toml_file
 from blueprint.config.keys import OF_DEPLOYMENT
 from blueprint.config.scaffold import pyproject, schema, table
-from blueprint.core.errors import ExitCode, FlowError, UsageError
+from blueprint.core.errors import BlueprintError, ExitCode, FlowError, UsageError
 from blueprint.core.workspace import Workspace
 from blueprint.execution.lock import ExecutionLock
 from blueprint.tasks.setup_context import SetupContext
@@ -34,7 +34,7 @@ _NOT_IN_NAMES = str.maketrans(dict.fromkeys("/%&<>", "-"))
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the flow is: a file in a folder, with or without the function's name, or a dotted path."""
+    """The place of a flow: a file in a folder, with or without the function's name, or a dotted path."""
 
     source: str
     folder: Path
@@ -42,74 +42,92 @@ class _Place:
     name: str
 
     def entrypoint(self, name: str) -> str:
+        """Return the entrypoint of the flow function `name`."""
         return f"{self.file.relative_to(self.folder).as_posix()}:{name}" if self.file else self.name
 
 
+@dataclass(frozen=True)
+class _Draft:
+    """The new table, not yet written.
+
+    Attributes:
+        text: The table as TOML.
+        settings: The settings that it is read as.
+        notes: Sentences that the user should read.
+    """
+
+    text: str
+    settings: Settings
+    notes: list[str]
+
+
 def run(options: Options, workspace: Workspace) -> int:
-    """Write the table; nothing but the table in pyproject.toml is changed, and it only when it is not there or forced.
+    """Write the table; the rest of pyproject.toml stays, and so does a table that is there, unless forced.
 
     Raises:
-        UsageError: The flow cannot be found or loaded, or there is a table already.
+        BlueprintError: The flow cannot be found or loaded, or there is a table already.
     """
+    try:
+        code = _run(options, workspace)
+    except BlueprintError as error:
+        refusal = UsageError if isinstance(error, FlowError) else type(error)
+        raise refusal(error.what, f"{error.hint} {_unchanged(options)}".lstrip()) from error
+    if code != ExitCode.PROVEN:
+        print(_unchanged(options))
+    return code
+
+
+def _unchanged(options: Options) -> str:
+    """Say that another flow may still be configured: a green run after this proves that one."""
+    return f"pyproject.toml is unchanged: a run would prove the flow that is configured there, not {options.target}."
+
+
+def _run(options: Options, workspace: Workspace) -> int:
     handed = bootstrap.handover() or {}
     path = workspace.root / "pyproject.toml"
-    given = {key: one for key, one in configuration.from_arguments(options.settings).items() if one is not None}
+    given = {key: value for key, value in configuration.from_arguments(options.settings).items() if value is not None}
     old = toml_file.read(path)
-    there = toml_file.tool_table(toml_file.parse(old, path), path)
-    if there and not options.force:
-        _show_a_further_one(options.target, workspace.root, given, there)
+    present = toml_file.tool_table(toml_file.parse(old, path), path)
+    place = _find(options.target, workspace.root, given)
+    if present and not options.force:
+        _show_further_table(place, given, present)
         raise UsageError(
-            f"{path} has a [tool.blueprint] already (it sets {', '.join(there)}).",
+            f"{path} has a [tool.blueprint] already (it sets {', '.join(present)}).",
             "Give --force to replace it; the rest of the file is kept.",
         )
-    _place(options.target, workspace.root, given)
     workspace.prepare()
     lock = take_lock(workspace, options.argv, handed)
     try:
-        return _write(options, workspace, given, lock)
+        if not _is_ready(options, workspace, given, lock):
+            return int(ExitCode.TASK_FAILED)
+        draft = _draft(options, workspace, place, given)
+        pyproject.write(path, pyproject.with_table(toml_file.read(path), draft.text, path))
     finally:
         lock.release()
-
-
-def _write(options: Options, workspace: Workspace, given: Mapping[str, Any], lock: ExecutionLock) -> int:
-    path = workspace.root / "pyproject.toml"
-    old = toml_file.read(path)
-    place = _place(options.target, workspace.root, given)
-    if not _ready(options, workspace, given, lock):
-        return int(ExitCode.TASK_FAILED)
-    try:
-        settings, text, notes = _made(options, workspace, place, given)
-    except FlowError as error:
-        raise UsageError(error.what, error.hint) from error
-    notes += _overridden(workspace, settings)
-    pyproject.write(path, pyproject.with_table(old, text, path))
-    if configuration.load(workspace.root, {}) != settings:
+    if configuration.load(workspace.root, {}) != draft.settings:
         raise RuntimeError(f"{path} does not say what was written")
     print(f"Wrote [tool.blueprint] into {path}:\n")
-    print("".join(f"    {line}\n" if line else "\n" for line in text.splitlines()))
-    for note in notes:
-        print(note)
-    print("Next: python run_blueprint.py --phase all")
+    print("".join(f"    {line}\n" if line else "\n" for line in draft.text.splitlines()))
+    print(*draft.notes, *_overrides(workspace, draft.settings), "Next: python run_blueprint.py --phase all", sep="\n")
     return int(ExitCode.PROVEN)
 
 
-def _show_a_further_one(target: str, root: Path, given: Mapping[str, Any], there: Mapping[str, Any]) -> None:
-    """What to write in order to have this flow deployed beside the one that is configured."""
-    place = _place(target, root, given)
-    if not {"entrypoint", "deployments"} & there.keys():
+def _show_further_table(place: _Place, given: Mapping[str, Any], present: Mapping[str, Any]) -> None:
+    """Print the table that would deploy this flow beside the one that is configured."""
+    if not {"entrypoint", "deployments"} & present.keys():
         return
     function = place.name.rpartition(".")[2] or "flow_function"
     wanted = {"entrypoint": place.entrypoint(place.name or function), "source": place.source, "deployment": function}
-    if os.path.normpath(place.source) == os.path.normpath(str(there.get("source", "."))):
+    if os.path.normpath(place.source) == os.path.normpath(str(present.get("source", "."))):
         del wanted["source"]
-    wanted |= {key: one for key, one in given.items() if key in OF_DEPLOYMENT}
+    wanted |= {key: value for key, value in given.items() if key in OF_DEPLOYMENT}
     print("To deploy this flow beside what is configured there, add to the file:\n\n    [[tool.blueprint.deployments]]")
-    print("".join(f"    {table.key(key)} = {table.value(one)}\n" for key, one in wanted.items()))
-    if "entrypoint" in there and "deployment" not in there:
+    print("".join(f"    {table.key(key)} = {table.value(value)}\n" for key, value in wanted.items()))
+    if "entrypoint" in present and "deployment" not in present:
         print("and give [tool.blueprint] itself a `deployment`: its name, so that it stays one of them.\n")
 
 
-def _place(target: str, root: Path, given: Mapping[str, Any]) -> _Place:
+def _find(target: str, root: Path, given: Mapping[str, Any]) -> _Place:
     """Find the flow's file, and the folder that its code is run from.
 
     Raises:
@@ -121,7 +139,8 @@ def _place(target: str, root: Path, given: Mapping[str, Any]) -> _Place:
     if not path.endswith(".py"):
         if colon or ":" in target or "/" in target or "." not in target:
             raise UsageError(
-                f"{target!r} is no flow.", "Name it as path/to/file.py:flow_function or package.module.flow_function."
+                f"{target!r} does not name a flow.",
+                "Name it as path/to/file.py:flow_function or package.module.flow_function.",
             )
         return _Place(source or ".", base, None, target)
     file = (Path.cwd() / path).resolve()
@@ -142,11 +161,11 @@ def _above_packages(file: Path) -> Path:
     return folder
 
 
-def _ready(options: Options, workspace: Workspace, given: Mapping[str, Any], lock: ExecutionLock) -> bool:
-    """Whether this process runs in a complete environment, the given requirements included; made if it must be."""
+def _is_ready(options: Options, workspace: Workspace, given: Mapping[str, Any], lock: ExecutionLock) -> bool:
+    """Return whether this process runs in a complete environment, with the given requirements; made if need be."""
     extra = given.get("requirements") or []
-    if not isinstance(extra, list) or not all(isinstance(one, str) for one in extra):
-        raise UsageError("requirements is no list of texts.", """Give it as --set 'requirements=["pandas>=2"]'.""")
+    if not isinstance(extra, list) or not all(isinstance(requirement, str) for requirement in extra):
+        raise UsageError("requirements is not a list of texts.", """Give it as --set 'requirements=["pandas>=2"]'.""")
     if bootstrap.environment_problem(workspace) is None:
         if not bootstrap.inside(workspace):
             bootstrap.reexec(workspace, options.argv, {"lock": str(lock.fd)})
@@ -155,62 +174,61 @@ def _ready(options: Options, workspace: Workspace, given: Mapping[str, Any], loc
     return set_up(SetupContext(workspace, requirements=tuple(extra)), options.argv, lock)
 
 
-def _made(
-    options: Options, workspace: Workspace, place: _Place, given: Mapping[str, Any]
-) -> tuple[Settings, str, list[str]]:
-    """The table for the flow, as its text and as the settings that it is read as, and what the user should know.
+def _draft(options: Options, workspace: Workspace, place: _Place, given: Mapping[str, Any]) -> _Draft:
+    """Load the flow and draft its table.
 
     Raises:
-        UsageError: No flow is named and the file has not exactly one, or a given setting is not accepted.
         FlowError: The flow cannot be loaded.
+        UsageError: No flow is named and the file has not exactly one, or a given setting is not accepted.
     """
     from blueprint.config.settings import Settings as Model
     from blueprint.platform import environment
+    from blueprint.prefect_adapter.flow_host import FlowHost
 
     anything = Model.model_validate({"entrypoint": "flow.py:flow"})
     environment.apply_to_self(anything, workspace)  # a flow that asks its server at import asks no other than ours
-
-    from blueprint.prefect_adapter.flow_host import FlowHost
-
     flows = FlowHost(workspace)
     try:
-        return _table_of(flows, options, place, given)
+        return _draft_from(flows, options, place, given)
     finally:
         flows.close()
 
 
-def _table_of(
-    flows: FlowHost, options: Options, place: _Place, given: Mapping[str, Any]
-) -> tuple[Settings, str, list[str]]:
+def _draft_from(flows: FlowHost, options: Options, place: _Place, given: Mapping[str, Any]) -> _Draft:
     from blueprint.config.settings import Settings as Model
 
-    name = place.name or _only_flow(flows, place)
-    first = {"entrypoint": place.entrypoint(name), "source": place.source}
-    try:
-        flow = flows.describe(Model.model_validate(first))
-    except FlowError as error:
-        if place.file and "is not a flow" in error.what:
-            names = flows.flows_in(place.file, place.folder)
-            raise UsageError(f"{name} in {place.file} is not a flow.", _name_one(names)) from error
-        raise
+    first = {"entrypoint": place.entrypoint(place.name or _only_flow(flows, place)), "source": place.source}
+    bare = Model.model_validate(first)
+    flow = _described(flows, bare, place)
     values = {**first, "deployment": flow.name.translate(_NOT_IN_NAMES).strip(), **given}
-    known = schema.parameters(flow.schema)
-    refused = [] if "acceptance" in given else _refused(flows, Model.model_validate(first), flow)
-    text = table.text(options.target, values, known, refused)
-    settings = _as_read(text)
+    refused = [] if "acceptance" in given else _refused_cases(flows, bare, flow.schema)
+    text = table.text(options.target, values, schema.parameters(flow.schema), refused)
+    read = tomllib.loads(text)["tool"]["blueprint"]
+    settings = configuration.judge(read, dict.fromkeys(read, "--set"))
     notes = [f"Flow {flow.name!r}, deployment {settings.deployment!r}."]
-    notes += [f"Task 28 will see {json.dumps(dict(one.parameters))} refused: {one.reason}." for one in refused]
+    notes += [f"Task 28 will see {json.dumps(dict(case.parameters))} refused: {case.reason}." for case in refused]
     problems = flows.parameter_problems(settings, settings.parameters)
     notes += [f"Before you run it, correct [tool.blueprint.parameters]: {problem}." for problem in problems]
-    return settings, text, notes
+    return _Draft(text, settings, notes)
 
 
 def _only_flow(flows: FlowHost, place: _Place) -> str:
+    """Return the name of the only flow in the file."""
     names = flows.flows_in(place.file, place.folder) if place.file else []
-    if len(names) == 1:
-        return names[0]
-    has = "no flow" if not names else f"{len(names)} flows"
-    raise UsageError(f"{place.file} has {has}.", _name_one(names))
+    if len(names) != 1:
+        raise UsageError(f"{place.file} has {f'{len(names)} flows' if names else 'no flow'}.", _name_one(names))
+    return names[0]
+
+
+def _described(flows: FlowHost, settings: Settings, place: _Place) -> FlowDefinition:
+    """Return the flow's definition; for what is not a flow, the error names those in its file."""
+    try:
+        return flows.describe(settings)
+    except FlowError as error:
+        if place.file and "is not a flow" in error.what:
+            names = flows.flows_in(place.file, place.folder)
+            raise UsageError(f"{place.name} in {place.file} is not a flow.", _name_one(names)) from error
+        raise
 
 
 def _name_one(flows: Sequence[str]) -> str:
@@ -219,26 +237,16 @@ def _name_one(flows: Sequence[str]) -> str:
     return f"Name one of its flows, as path/to/file.py:NAME: {', '.join(flows)}."
 
 
-def _refused(flows: FlowHost, settings: Settings, flow: FlowDefinition) -> list[schema.Refusal]:
-    """Cases that the server will refuse by the flow's schema, each by another bound; checked as the server checks."""
-    candidates = list(schema.refusals(flow.schema))
+def _refused_cases(flows: FlowHost, settings: Settings, flow_schema: Mapping[str, Any]) -> list[schema.Refusal]:
+    """Return cases that the server will refuse by the flow's schema, each by another bound."""
+    candidates = list(schema.refusals(flow_schema))
     refused = flows.refused_parameters(settings, [case.parameters for case in candidates])
     return [case for case, is_refused in zip(candidates, refused, strict=True) if is_refused][:_MOST_REFUSED]
 
 
-def _as_read(text: str) -> Settings:
-    """What the table is read as, seen before it is put where it counts."""
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "pyproject.toml").write_text(text, encoding="utf-8")
-        try:
-            return configuration.load(Path(folder), {})
-        except UsageError as error:
-            raise UsageError(error.what.replace("pyproject.toml [tool.blueprint]", "--set"), error.hint) from None
-
-
-def _overridden(workspace: Workspace, settings: Settings) -> list[str]:
-    """What else is set, by a variable or by the last command line, and has precedence over the file."""
-    variables = {key: one for key, one in os.environ.items() if key.startswith(configuration.ENVIRONMENT_PREFIX)}
+def _overrides(workspace: Workspace, settings: Settings) -> list[str]:
+    """Name the settings that a variable or the last command line sets, and that have precedence over the file."""
+    variables = {key: text for key, text in os.environ.items() if key.startswith(configuration.ENVIRONMENT_PREFIX)}
     read, sources = configuration.read(workspace.root, variables, (), remembered(workspace))
     mine = settings.model_dump(mode="json")
     other = {key: source for key, source in sources.items() if "pyproject" not in source and read[key] != mine.get(key)}

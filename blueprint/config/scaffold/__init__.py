@@ -1,1 +1,1 @@
-"""What `init` is made of: reading a flow's schema, writing the table, and putting it into pyproject.toml."""
+"""The parts of `init`: reading a flow's schema, writing the table, and putting it into pyproject.toml."""

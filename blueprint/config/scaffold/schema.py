@@ -1,4 +1,4 @@
-"""What a flow's parameter schema tells: defaults to configure, words to explain, and values that it must refuse."""
+"""Reads a flow's parameter schema: defaults to configure, types in words, and values that the server must refuse."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Parameter:
     """One parameter of a flow.
 
     Attributes:
-        told: Its type and bounds in words.
+        description: Its type and bounds in words.
         required: It has no default.
         secret: It is a password, or holds one.
         default: Its default as JSON, None if it has none that a TOML file can hold.
     """
 
     name: str
-    told: str
+    description: str
     required: bool
     secret: bool
     default: Any
@@ -45,19 +45,19 @@ class Refusal:
 
 
 def parameters(schema: Mapping[str, Any]) -> list[Parameter]:
-    """The flow's parameters, in their order."""
+    """Return the flow's parameters, in their order."""
     required = set(schema.get("required") or ())
     found = []
     for name, form in _properties(schema):
         default = form.get("default")
         secret = _is_secret(form, schema, 0)
         usable = not secret and _fits_toml(default)
-        found.append(Parameter(name, _told(form, schema), name in required, secret, default if usable else None))
+        found.append(Parameter(name, _describe(form, schema), name in required, secret, default if usable else None))
     return found
 
 
 def refusals(schema: Mapping[str, Any]) -> Iterator[Refusal]:
-    """Parameters that break one declared bound each; those of declared limits first, those of mere types last."""
+    """Yield parameters that break one declared bound each: first those of limits, last those of types."""
     found = [refusal for name, form in _properties(schema) for refusal in _of_parameter(name, form, schema)]
     yield from sorted(found, key=lambda refusal: refusal.reason.startswith(_OF_TYPE))
 
@@ -68,9 +68,9 @@ def _properties(schema: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]
 
 
 def _resolved(form: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a form comes down to: references followed, and of `X | None` the X."""
+    """Follow a form's references, and take the X of `X | None`."""
     for _ in range(20):
-        choices = [one for one in form.get("anyOf") or form.get("allOf") or () if one.get("type") != "null"]
+        choices = [choice for choice in form.get("anyOf") or form.get("allOf") or () if choice.get("type") != "null"]
         if "$ref" in form:
             definitions = schema.get("definitions") or schema.get("$defs") or {}
             target = definitions.get(str(form["$ref"]).rpartition("/")[2], {})
@@ -87,25 +87,23 @@ def _is_secret(form: Mapping[str, Any], schema: Mapping[str, Any], depth: int) -
     if form.get("format") == "password" or MASK in str(form.get("default", "")):
         return True
     inner = [*(form.get("properties") or {}).values(), *(form.get("anyOf") or ())]
-    inner += [one for key in ("items", "additionalProperties") if isinstance(one := form.get(key), Mapping)]
-    return depth < 10 and any(_is_secret(one, schema, depth + 1) for one in inner)
+    inner += [part for key in ("items", "additionalProperties") if isinstance(part := form.get(key), Mapping)]
+    return depth < 10 and any(_is_secret(part, schema, depth + 1) for part in inner)
 
 
 def _fits_toml(value: Any) -> bool:
-    """TOML has no null."""
-    if isinstance(value, Mapping):
-        return all(_fits_toml(one) for one in value.values())
-    if isinstance(value, list):
-        return all(_fits_toml(one) for one in value)
+    """Return whether TOML can hold the value; it has no null."""
+    if isinstance(value, Mapping | list):
+        return all(map(_fits_toml, value.values() if isinstance(value, Mapping) else value))
     return isinstance(value, str | int | float)
 
 
-def _told(form: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+def _describe(form: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     form = _resolved(form, schema)
     kind = (
         form.get("format")
         or form.get("type")
-        or " or ".join(str(_resolved(one, schema).get("type", "any")) for one in form.get("anyOf") or ())
+        or " or ".join(str(_resolved(choice, schema).get("type", "any")) for choice in form.get("anyOf") or ())
     )
     words = [str(kind or "any")]
     words += [f"{word} {form[key]}" for key, word, _ in _LIMITS if key in form]

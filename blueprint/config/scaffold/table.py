@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from blueprint.config.keys import KEYS
 from blueprint.config.scaffold.schema import Parameter, Refusal
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -25,49 +26,51 @@ _OPTIONAL: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def value(one: Any) -> str:
-    """A JSON value as TOML.
+def value(json_value: Any) -> str:
+    """Return a JSON value as TOML.
 
     Raises:
         ValueError: TOML has no such value.
     """
-    if isinstance(one, bool):
-        return "true" if one else "false"
-    if isinstance(one, int | float):
-        return repr(one)
-    if isinstance(one, str):
-        return json.dumps(one, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(one, Mapping):
-        return "{ " + ", ".join(f"{key(name)} = {value(part)}" for name, part in one.items()) + " }" if one else "{}"
-    if isinstance(one, list | tuple):
-        return "[" + ", ".join(map(value, one)) + "]"
-    raise ValueError(f"TOML has no {type(one).__name__}")
+    match json_value:
+        case bool():
+            return "true" if json_value else "false"
+        case int() | float():
+            return repr(json_value)
+        case str():
+            return json.dumps(json_value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case Mapping():
+            entries = ", ".join(f"{key(name)} = {value(part)}" for name, part in json_value.items())
+            return f"{{ {entries} }}" if entries else "{}"
+        case list() | tuple():
+            return "[" + ", ".join(map(value, json_value)) + "]"
+    raise ValueError(f"TOML has no {type(json_value).__name__}")
 
 
 def key(name: str) -> str:
-    """A key, quoted where it must be."""
+    """Return a key, quoted where it must be."""
     return name if _BARE.fullmatch(name) else value(name)
 
 
 def text(
     target: str, settings: Mapping[str, Any], flow_parameters: Sequence[Parameter], refused: Sequence[Refusal]
 ) -> str:
-    """The whole table.
+    """Return the whole table.
 
     Args:
-        target: Where the user said that the flow is, for the first line.
+        target: The flow's place in the user's words, for the first line.
         settings: The keys to set, `parameters` and `acceptance` not among them unless the user gave them.
-        flow_parameters: What the flow takes.
+        flow_parameters: The flow's parameters.
         refused: Cases for task 28.
     """
-    told = {"entrypoint": "the flow", "source": "the folder that its code is run from", "deployment": "its name"}
-    told |= {name: comment for name, _, comment in _OPTIONAL}
-    plain = {name: one for name, one in settings.items() if name not in ("parameters", "acceptance", "tasks")}
+    comments = {name: KEYS[name].help for name in ("entrypoint", "source", "deployment")}
+    comments |= {name: comment for name, _, comment in _OPTIONAL}
+    plain = {name: setting for name, setting in settings.items() if name not in ("parameters", "acceptance", "tasks")}
     lines = [
         "[tool.blueprint]",
         f"# Written by `python run_blueprint.py init {_one_line(target)}`. docs/settings.md explains every key.",
     ]
-    lines += [_line(key(name), value(one), told.get(name, "")) for name, one in plain.items()]
+    lines += [_line(key(name), value(setting), comments.get(name, "")) for name, setting in plain.items()]
     timed = {"cron", "interval", "rrule"} & plain.keys()
     lines += [
         _line(f"# {name}", example, comment)
@@ -83,19 +86,20 @@ def text(
 
 def _parameters(given: Mapping[str, Any], flow_parameters: Iterable[Parameter]) -> list[str]:
     lines = ["[tool.blueprint.parameters]", "# The deployment's default parameters; a run may override each."]
-    for one in flow_parameters:
-        if one.name in given:
-            lines.append(_line(key(one.name), value(given[one.name]), one.told))
-        elif one.secret:
-            lines.append(f"# {key(one.name)}: a secret, so not for this file; {_ELSEWHERE}")
-        elif one.default is not None:
-            lines.append(_line(key(one.name), value(one.default), one.told))
-        elif one.required:
-            lines.append(f"# {key(one.name)} = …  # {_one_line(one.told)}; has no default, so give a value here")
+    for parameter in flow_parameters:
+        name, description = key(parameter.name), _one_line(parameter.description)
+        if parameter.name in given:
+            lines.append(_line(name, value(given[parameter.name]), description))
+        elif parameter.secret:
+            lines.append(f"# {name}: a secret, so not for this file; {_ELSEWHERE}")
+        elif parameter.default is not None:
+            lines.append(_line(name, value(parameter.default), description))
+        elif parameter.required:
+            lines.append(f"# {name} = …  # {description}; has no default, so give a value here")
         else:
-            lines.append(f"# {key(one.name)}: {_one_line(one.told)}; the flow's own default applies")
-    known = {one.name for one in flow_parameters}
-    return lines + [_line(key(name), value(one), "") for name, one in given.items() if name not in known]
+            lines.append(f"# {name}: {description}; the flow's own default applies")
+    known = {parameter.name for parameter in flow_parameters}
+    return lines + [_line(key(name), value(given[name]), "") for name in given if name not in known]
 
 
 def _acceptance(
@@ -103,8 +107,8 @@ def _acceptance(
 ) -> list[str]:
     lines = ["[tool.blueprint.acceptance]", "# Cases that tasks 23, 24 and 28 run; one that is not given is skipped."]
     if given:
-        return lines + [_line(key(name), value(one), "") for name, one in given.items()]
-    example = next((one for one in flow_parameters if one.default is not None), None)
+        return lines + [_line(key(name), value(cases), "") for name, cases in given.items()]
+    example = next((parameter for parameter in flow_parameters if parameter.default is not None), None)
     sample = value({example.name: example.default}) if example else "{ … }"
     lines += [
         f"# overrides = {sample}  # task 23: must complete",
@@ -114,7 +118,7 @@ def _acceptance(
     if not refused:
         return [*lines, "# refused = [{ … }]  # task 28: must be refused; the flow declares no bound to break"]
     lines += ["refused = [  # task 28: the server must refuse these, by what the flow declares"]
-    lines += [f"    {value(one.parameters)},  # {_one_line(one.reason)}" for one in refused]
+    lines += [f"    {value(case.parameters)},  # {_one_line(case.reason)}" for case in refused]
     return [*lines, "]"]
 
 

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from blueprint.config.settings import RetryPolicy
+from blueprint.config.deployment_settings import RetryPolicy
 from blueprint.core.task import Evidence, TaskControl, TaskFailed, TaskSkipped
 from blueprint.prefect_adapter import flow_runs
 from blueprint.prefect_adapter.client import Refused

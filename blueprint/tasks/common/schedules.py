@@ -1,4 +1,4 @@
-"""The server's copy of the schedule, and the runs that it makes: the coming ones, and those around a clock change."""
+"""The server's copy of the schedule, its coming runs, and those around a clock change."""
 
 from __future__ import annotations
 

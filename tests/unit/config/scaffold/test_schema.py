@@ -97,7 +97,7 @@ def test_secrets_and_what_toml_cannot_hold_are_not_written_into_a_file() -> None
 )
 def test_a_parameter_is_explained_in_words(name: str, told: str) -> None:
     (found,) = [one for one in schema.parameters(_schema(_parameters)) if one.name == name]
-    assert found.told == told
+    assert found.description == told
 
 
 def test_a_parameter_without_a_default_is_known_to_be_missing() -> None:
