@@ -77,7 +77,7 @@ class Context:
         return desired_deployment(self.flow(control), self.settings, self.workspace.root)
 
     def require_deployment(self) -> Deployment:
-        """The deployment as the server has it now.
+        """Return the deployment as the server has it now.
 
         Raises:
             TaskFailed: The server does not have it.
@@ -103,7 +103,7 @@ class Context:
         return f"blueprint:{self.origin}"
 
     def tag(self, case: int | str) -> str:
-        """The tag that marks the flow runs of one case of this deployment in this execution."""
+        """Return the tag that marks the flow runs of one case of this deployment in this execution."""
         return f"{self.mark}:{case}"
 
     def tags(self, case: int | str) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ class Context:
         return tuple(dict.fromkeys((self.tag(case), self.mark, self.execution_mark)))
 
     def runs_of(self, case: int | str) -> list[Run]:
-        """The flow runs of one case of this deployment in this execution, oldest first."""
+        """Return the flow runs of one case of this deployment in this execution, oldest first."""
         return flow_runs.runs(tags=[self.tag(case)])
 
     def skip_without_pool(self) -> None:

@@ -37,7 +37,7 @@ print(json.dumps({
     proof="a fresh process in the project folder resolves the platform's URL",
 )
 def configure_api_url(ctx: Context, control: TaskControl) -> Evidence:
-    """A fresh process in the project folder resolves the platform's URL, with a Prefect home of its own."""
+    """Prove that a fresh process in the project folder resolves the platform's URL and its own Prefect home."""
     from blueprint.platform import environment
     from blueprint.tasks.common import tagged_child
     from blueprint.tasks.common.prefect_home import require_ours, write_files

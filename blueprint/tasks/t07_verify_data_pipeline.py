@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     proof="flow, parameter schema, tasks; the data source answers",
 )
 def verify_pipeline(ctx: Context, control: TaskControl) -> Evidence:
-    """The flow loads by its entrypoint and is what the settings expect; its data source answers."""
+    """Prove that the flow loads, is as the settings expect, and that its data source answers."""
     flow = ctx.flow(control)
     for name, expected in ctx.settings.tasks.items():
         found = flow.tasks.get(name)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     proof="ready, right version, the port's listener is our process",
 )
 def start_server(ctx: Context, control: TaskControl) -> Evidence:
-    """The server is ready, of the right version, and the port's listener is the process we started."""
+    """Have the server ready, of the right version, with the port held by the process that we started."""
     from blueprint.tasks.common import prefect_home
     from blueprint.tasks.common.proofs import prove_server
 

@@ -57,7 +57,7 @@ def test_local_execution(ctx: Context, control: TaskControl) -> Evidence:
 
 
 def _local_run(ctx: Context) -> str:
-    """What the deployment's local run is marked as; its log is named like it."""
+    """Return the name under which the deployment's local run is tagged; its log is named like it."""
     from blueprint.platform import specs
 
     return f"{specs.LOCAL_RUN}-{ctx.key}" if ctx.key else specs.LOCAL_RUN

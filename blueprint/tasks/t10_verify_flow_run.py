@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     proof="the server knows that run: Completed, its task runs, its logs",
 )
 def verify_flow_run(ctx: Context, control: TaskControl) -> Evidence:
-    """The server knows that very run: Completed, with its task runs and its logs."""
+    """Prove that the server knows that very run: Completed, with its task runs and its logs."""
     from blueprint.core.waiting import wait_until
     from blueprint.prefect_adapter import flow_runs
     from blueprint.tasks.common.triggering import prove_completed, task_runs_summary

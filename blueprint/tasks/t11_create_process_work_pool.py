@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @task(11, "Create process work pool", phase=2, needs=(8,), timeout=30, proof="the pool exists with type process")
 def create_pool(ctx: Context, control: TaskControl) -> Evidence:
-    """The work pool exists with type process."""
+    """Have the work pool exist with type process."""
     from blueprint.prefect_adapter import pools
-    from blueprint.tasks.common.proofs import pool_facts, require_process_pool
+    from blueprint.tasks.common.proofs import pool_details, require_process_pool
 
     ctx.skip_without_pool()
     settings = ctx.settings
@@ -28,4 +28,4 @@ def create_pool(ctx: Context, control: TaskControl) -> Evidence:
         reason = f"it was paused={found.paused}, concurrency limit={found.concurrency_limit}"
         pools.update_pool(settings.pool, paused=False, concurrency_limit=settings.pool_concurrency_limit)
     found = require_process_pool(ctx)
-    return Evidence(f"{found.name} exists with type process", pool_facts(found), changed=bool(reason), reason=reason)
+    return Evidence(f"{found.name} exists with type process", pool_details(found), changed=bool(reason), reason=reason)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     12, "Verify work pool", phase=2, needs=(11,), timeout=30, proof="type, not paused, concurrency limit as configured"
 )
 def verify_pool(ctx: Context, control: TaskControl) -> Evidence:
-    """The pool read back: type, not paused, concurrency limit as configured."""
-    from blueprint.tasks.common.proofs import RESTORE_POOL, pool_facts, require_process_pool
+    """Prove the pool's type, that it is not paused, and its concurrency limit."""
+    from blueprint.tasks.common.proofs import RESTORE_POOL, pool_details, require_process_pool
 
     ctx.skip_without_pool()
     found = require_process_pool(ctx)
@@ -28,4 +28,4 @@ def verify_pool(ctx: Context, control: TaskControl) -> Evidence:
             where_to_look=f"{ctx.settings.server_url}/work-pools",
             hint=RESTORE_POOL,
         )
-    return Evidence(f"type process, not paused, concurrency limit {limit or 'none'}", pool_facts(found))
+    return Evidence(f"type process, not paused, concurrency limit {limit or 'none'}", pool_details(found))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     proof="entrypoint, next fire times, parameters fit, the name is free",
 )
 def verify_definition(ctx: Context, control: TaskControl) -> Evidence:
-    """The Python definition: entrypoint resolves, schedule fires, default parameters fit, the name is free."""
+    """Prove that the definition can be deployed: entrypoint, schedule, default parameters, a free name."""
     from blueprint.config.schedule import fire_times
     from blueprint.tasks.common.deploying import own_deployment, see_that_no_other_has_its_name
 

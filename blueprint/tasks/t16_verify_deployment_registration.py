@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     proof="entrypoint, pool, parameters, schema, version by name",
 )
 def verify_registration(ctx: Context, control: TaskControl) -> Evidence:
-    """The deployment read back by name: entrypoint, pool, parameters, schema, version."""
-    from blueprint.tasks.common.proofs import deployment_facts, prove_deployment
+    """Prove the registered deployment, read back by name, to be as defined."""
+    from blueprint.tasks.common.proofs import deployment_details, prove_deployment
 
     found = prove_deployment(ctx)
     return Evidence(
         f"{found.entrypoint}, {found.pool or 'served, no pool'}, version {found.version}, "
         f"parameters {dict(found.parameters)}",
-        deployment_facts(found),
+        deployment_details(found),
     )

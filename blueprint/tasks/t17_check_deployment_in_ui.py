@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def read_ui(ctx: Context, control: TaskControl) -> Evidence:
-    """The UI page is served and is told this server's API address."""
+    """Prove that the UI page is served and calls this server's API."""
     from blueprint.prefect_adapter import ui
 
     page = ui.page(ctx.settings)
@@ -39,7 +39,7 @@ def read_ui(ctx: Context, control: TaskControl) -> Evidence:
     proof="the page, its API address, and the query that lists the deployment",
 )
 def check_listing(ctx: Context, control: TaskControl) -> Evidence:
-    """The query that the UI's page makes lists the deployment."""
+    """Prove that the query of the UI's page lists the deployment."""
     from blueprint.prefect_adapter import ui
     from blueprint.tasks.common.proofs import RESTORE_DEPLOYMENT
 

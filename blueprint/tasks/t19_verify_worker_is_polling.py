@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     proof="the worker's last heartbeat moves between two reads",
 )
 def verify_polling(ctx: Context, control: TaskControl) -> Evidence:
-    """The worker's last heartbeat moves between two reads."""
+    """Prove that the worker's last heartbeat moves between two reads."""
     from blueprint.core.waiting import wait_until
     from blueprint.tasks.common.proofs import read_worker
 

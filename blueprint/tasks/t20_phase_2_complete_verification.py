@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def verify_platform_ready(ctx: Context, control: TaskControl) -> Evidence:
-    """Server, pool and worker ready, or the serving process alive, all read afresh."""
+    """Prove server, pool and worker to be ready, or the serving process alive, all read afresh."""
     from blueprint.core.waiting import wait_until
     from blueprint.tasks.common.proofs import (
         RESTORE_WORKER,
         WORKER_SECONDS,
         await_worker,
-        pool_facts,
+        pool_details,
         prove_server,
         prove_serving_process,
         require_process_pool,
@@ -40,7 +40,7 @@ def verify_platform_ready(ctx: Context, control: TaskControl) -> Evidence:
     pool = wait_until(control, ready)
     if pool.status != "READY":
         raise TaskFailed(f"The work pool is {pool.status}, not READY.", hint=RESTORE_WORKER)
-    return Evidence("work pool READY, worker ONLINE", {"pool": pool_facts(pool), "worker": worker})
+    return Evidence("work pool READY, worker ONLINE", {"pool": pool_details(pool), "worker": worker})
 
 
 @task(
@@ -54,7 +54,7 @@ def verify_platform_ready(ctx: Context, control: TaskControl) -> Evidence:
     proof="pool, worker and deployment read afresh",
 )
 def verify_deployment_ready(ctx: Context, control: TaskControl) -> Evidence:
-    """The deployment ready, read afresh."""
+    """Prove the deployment to be ready, read afresh."""
     from blueprint.core.waiting import wait_until
     from blueprint.tasks.common.proofs import prove_deployment
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     proof="a run of the deployment, default parameters",
 )
 def trigger_default(ctx: Context, control: TaskControl) -> Evidence:
-    """A run is created by the deployment with its default parameters."""
+    """Trigger a run of the deployment with its default parameters."""
     from blueprint.tasks.common.cases import run_page, trigger_case
     from blueprint.tasks.common.triggering import require_run
 

@@ -33,7 +33,7 @@ def check_log_files(ctx: Context, control: TaskControl) -> Evidence:
     proof="the lines that each run wrote; server and worker logs",
 )
 def check_logs(ctx: Context, control: TaskControl) -> Evidence:
-    """The API holds the lines that each run wrote to the worker's output."""
+    """Prove that the API holds the lines that each run wrote to the worker's output."""
     from blueprint.core.waiting import wait_until
     from blueprint.prefect_adapter import flow_runs
     from blueprint.tasks.common import run_logs

@@ -18,7 +18,7 @@ _SECONDS = 5.0  # what was there before is there at once; longer waits are for t
 
 
 def verify_platform(ctx: Context, control: TaskControl) -> Evidence:
-    """The server, the worker or serving process, the UI, the logs, the monitoring points."""
+    """Prove server, worker or serving process, UI, logs and monitoring points once more."""
     from blueprint.tasks.common.proofs import WORKER_SECONDS, await_worker, prove_server, prove_serving_process
     from blueprint.tasks.t12_verify_work_pool import verify_pool
     from blueprint.tasks.t17_check_deployment_in_ui import read_ui
@@ -78,7 +78,7 @@ def verify_all(ctx: Context, control: TaskControl) -> Evidence:
 
 
 def _troubles(ctx: Context, deployment_id: str) -> list[str]:
-    """The deployment's runs that are late or stuck, and this execution's that failed without being meant to."""
+    """Return a text for each run that is late, stuck, or failed without being meant to."""
     from blueprint.prefect_adapter import flow_runs
     from blueprint.tasks.common import failure_cases
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def trigger_case(ctx: Context, control: TaskControl, case: int, parameters: Mapping[str, Any] | None) -> Triggered:
+    """Trigger a case, or return its run of this execution; a refusal of the parameters fails the task."""
     from blueprint.prefect_adapter.client import Refused
     from blueprint.tasks.common.triggering import trigger
 
@@ -28,10 +29,12 @@ def trigger_case(ctx: Context, control: TaskControl, case: int, parameters: Mapp
 
 
 def run_page(ctx: Context, run: Run) -> str:
+    """Return the address of a run's page in the UI."""
     return f"{ctx.settings.server_url}/runs/flow-run/{run.id}"
 
 
 def latest_run(ctx: Context, case: int) -> Run:
+    """Return the case's last completed run of this execution, or its last run."""
     found = ctx.runs_of(case)
     if not found:
         raise TaskFailed(
@@ -63,6 +66,7 @@ def run_case(
 
 
 def require_parameters(ctx: Context, run: Run, parameters: Mapping[str, Any]) -> None:
+    """Require that a run has the deployment's parameters with these in place of some."""
     expected = {**ctx.settings.parameters, **parameters}
     if dict(run.parameters) != expected:
         raise TaskFailed(
@@ -72,6 +76,7 @@ def require_parameters(ctx: Context, run: Run, parameters: Mapping[str, Any]) ->
 
 
 def parameters_by_case(ctx: Context) -> dict[int, Mapping[str, Any]]:
+    """Return the parameters of each configured case by the number of its task."""
     acceptance = ctx.settings.acceptance
     cases: dict[int, Mapping[str, Any] | None] = {21: {}, 23: acceptance.overrides, 24: acceptance.json_parameters}
     return {case: parameters for case, parameters in cases.items() if parameters is not None}

@@ -17,7 +17,7 @@ from blueprint.tasks.context import Context
 
 
 def own_deployment(ctx: Context, target: DesiredDeployment) -> Deployment | None:
-    """What the server has under the deployment's name; None if the name is free.
+    """Return the server's deployment of that name; None if the name is free.
 
     Raises:
         TaskFailed: It is somebody else's.
@@ -78,7 +78,7 @@ def serve(ctx: Context, control: TaskControl, before: list[tuple[DesiredDeployme
 
 
 def wait_as_wanted(ctx: Context, target: DesiredDeployment, control: TaskControl) -> Deployment:
-    """The deployment as the server has it, once it is as wanted.
+    """Wait until the server's deployment is as wanted, and return it.
 
     Raises:
         TaskFailed: It is not.

@@ -105,7 +105,7 @@ def _waits(states: list[Transition]) -> list[int]:
 
 
 def _require_policy(run: Run, policy: RetryPolicy | None, exactly: bool) -> list[Transition]:
-    """The history that shows the retries; as many as the policy says (or at most that many), and as far apart.
+    """Return the history that shows as many retries as the policy says, and as far apart.
 
     Raises:
         TaskFailed: It does not.

@@ -112,7 +112,7 @@ class Watch:
 
 
 def local_tag(ctx: Context) -> str:
-    """The tag of the deployment's local runs in this folder, whichever execution made them."""
+    """Return the tag of the deployment's local runs in this folder, whichever execution made them."""
     return f"blueprint-local:{ctx.services.workspace[:8]}{f'/{ctx.label}' if ctx.label else ''}"
 
 

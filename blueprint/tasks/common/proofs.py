@@ -75,6 +75,7 @@ def _process(instances: Sequence[Instance]) -> dict[str, Any]:
 
 
 def require_process_pool(ctx: Context) -> Pool:
+    """Return the work pool, which must exist with type process."""
     name = ctx.settings.pool
     found = pools.pool(name)
     where = f"{ctx.settings.server_url}/work-pools"
@@ -89,7 +90,8 @@ def require_process_pool(ctx: Context) -> Pool:
     return found
 
 
-def pool_facts(pool: Pool) -> dict[str, Any]:
+def pool_details(pool: Pool) -> dict[str, Any]:
+    """Return the details of a work pool that the journal keeps."""
     return {
         "name": pool.name,
         "type": pool.type,
@@ -188,8 +190,8 @@ def prove_deployment(ctx: Context) -> Deployment:
     return found
 
 
-def deployment_facts(found: Deployment) -> dict[str, Any]:
-    """What the journal keeps of a deployment."""
+def deployment_details(found: Deployment) -> dict[str, Any]:
+    """Return the details of a deployment that the journal keeps."""
     return {
         "id": found.id,
         "name": found.name,

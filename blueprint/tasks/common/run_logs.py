@@ -26,7 +26,7 @@ def own_task_names(runs: Iterable[Run], others: Iterable[Run]) -> Mapping[str, s
 
 
 def written(log: Path, run_name: str, task_names: set[str]) -> list[str]:
-    """The messages of a run and its tasks as its process printed them, from its beginning to its end.
+    """Return the messages of a run and its tasks as its process printed them.
 
     Prefect prints the address of the run's page as well, and keeps that one line from the API (`send_to_api: False`).
     """

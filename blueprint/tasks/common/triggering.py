@@ -175,7 +175,7 @@ def _by_name(task_runs: list[Run]) -> dict[str, str]:
 
 
 def settled_task_runs(ctx: Context, run: Run, control: TaskControl) -> list[Run]:
-    """The task runs once all of them have arrived at the server and ended.
+    """Return the task runs once all of them have arrived at the server and ended.
 
     Without any news for `SETTLING_SECONDS` they are given back as they are: it is for the caller to judge them.
     """
@@ -204,7 +204,7 @@ def settled_task_runs(ctx: Context, run: Run, control: TaskControl) -> list[Run]
 
 
 def _logged_task_runs(run: Run) -> set[str]:
-    """The ids of the task runs that wrote to the log, once the flow run's last line is there.
+    """Return the ids of the task runs that wrote to the log, once the flow run's last line is there.
 
     How many task runs a flow makes is known to nobody before, and each of them logs how it ended.
     """
@@ -231,7 +231,7 @@ def task_runs_summary(details: Mapping[str, Any]) -> str:
 
 
 def effect_summary(details: Mapping[str, Any]) -> str:
-    """What the check found, in a few words for a summary line."""
+    """Return the check's finding in a few words for a summary line."""
     effect = details.get("effect") or {}
     if "rows" in effect:
         return f"{effect['rows']} rows in {effect.get('table', 'the warehouse')}"
