@@ -18,39 +18,20 @@ PROBE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
-class Instance:
-    """A process of a service, proven ours."""
-
-    identity: ProcessIdentity
-
-    @property
-    def pid(self) -> int:
-        """Its number."""
-        return self.identity.pid
-
-
-@dataclass(frozen=True)
 class Change:
     """The result of ensuring that a service is up.
 
     Attributes:
         changed: Whether it had to be started.
         reason: If so, what had been found.
-        instance: Its main process; None if it is not managed here.
     """
 
     changed: bool
-    reason: str
-    instance: Instance | None = None
+    reason: str = ""
 
 
 class Service(Protocol):
     """A server, worker or support process, wherever it runs."""
-
-    @property
-    def title(self) -> str:
-        """Its name for people."""
-        ...
 
     def begin(self, control: TaskControl) -> None:
         """Start it without waiting, if it is managed here and not running."""
@@ -65,7 +46,7 @@ class Service(Protocol):
         """
         ...
 
-    def instances(self) -> tuple[Instance, ...]:
+    def instances(self) -> tuple[ProcessIdentity, ...]:
         """Return its processes, proven ours and holding its port; empty if it is not managed here.
 
         Raises:
@@ -101,11 +82,6 @@ class ManagedService:
     manager: ServiceManager
     instead_of: str = ""
 
-    @property
-    def title(self) -> str:
-        """Its name for people."""
-        return self.spec.title
-
     def begin(self, control: TaskControl) -> None:
         """Start it without waiting, unless something of it runs already."""
         self.manager.begin(self.spec, control)
@@ -115,11 +91,11 @@ class ManagedService:
         if self.instead_of:
             self.manager.stop(self.instead_of, control)
         change = self.manager.ensure(self.spec, control)
-        return Change(change.changed, change.reason, Instance(change.identity))
+        return Change(change.changed, change.reason)
 
-    def instances(self) -> tuple[Instance, ...]:
+    def instances(self) -> tuple[ProcessIdentity, ...]:
         """Return its main process, proven ours and holding its port."""
-        return (Instance(self.manager.require_running(self.spec)),)
+        return (self.manager.require_running(self.spec),)
 
     def check(self) -> None:
         """Require that it can do its work."""
@@ -150,9 +126,9 @@ class ExternalService:
         from blueprint.core.waiting import wait_until
 
         wait_until(control, self.probe, what=f"{self.title} to be ready")
-        return Change(changed=False, reason="")
+        return Change(changed=False)
 
-    def instances(self) -> tuple[Instance, ...]:
+    def instances(self) -> tuple[ProcessIdentity, ...]:
         """Return nothing: its processes cannot be seen."""
         return ()
 

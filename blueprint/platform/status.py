@@ -22,8 +22,9 @@ from blueprint.core.errors import BlueprintError
 from blueprint.core.http import NotReady
 from blueprint.core.workspace import Workspace
 from blueprint.platform import specs
-from blueprint.platform.base import PROBE_SECONDS, Instance, Platform, Service
+from blueprint.platform.base import PROBE_SECONDS, Platform, Service
 from blueprint.platform.local import local_platform
+from blueprint.processes.identity import ProcessIdentity
 from blueprint.processes.manager import ServiceManager
 
 DEPLOYMENT = "deployment"
@@ -48,15 +49,7 @@ class Check:
     detail: str
 
 
-@dataclass(frozen=True)
-class ServerFacts:
-    """The server as it answers now; `instances` is empty if it is not managed here."""
-
-    version: str
-    instances: tuple[Instance, ...]
-
-
-def require_up(service: Service) -> tuple[Instance, ...]:
+def require_up(service: Service) -> tuple[ProcessIdentity, ...]:
     """Require that a service is ours (if it is managed here) and can do its work; return its processes.
 
     Raises:
@@ -68,15 +61,15 @@ def require_up(service: Service) -> tuple[Instance, ...]:
     return instances
 
 
-def read_server(platform: Platform) -> ServerFacts:
-    """Require that the server is ours (if it is managed here) and ready, and read its version.
+def read_server(platform: Platform) -> tuple[str, tuple[ProcessIdentity, ...]]:
+    """Require that the server is ours (if it is managed here) and ready; return its version and its processes.
 
     Raises:
         NotReady: It does not run, or does not answer as it should.
         EnvironmentRefused: A stranger holds its port.
     """
     instances = require_up(platform.server)
-    return ServerFacts(str(platform.api.get("/admin/version").json()), instances)
+    return str(platform.api.get("/admin/version").json()), instances
 
 
 def look(settings: Settings, workspace: Workspace) -> list[Check]:
@@ -129,14 +122,14 @@ def _check(name: str, probe: Callable[[], str]) -> Check:
         return Check(name, State.DOWN, error.what)
 
 
-def _pids(instances: Sequence[Instance]) -> str:
+def _pids(instances: Sequence[ProcessIdentity]) -> str:
     pids = ", ".join(str(instance.pid) for instance in instances)
     return f"pid {pids}" if pids else "its processes are not managed here"
 
 
 def _server(platform: Platform) -> str:
-    found = read_server(platform)
-    return f"ready at {platform.api.root}, version {found.version}, {_pids(found.instances)}"
+    version, instances = read_server(platform)
+    return f"ready at {platform.api.root}, version {version}, {_pids(instances)}"
 
 
 def _worker(platform: Platform, pool: str, name: str, *, asked: bool) -> str:

@@ -18,13 +18,13 @@ from blueprint.core.http import NotReady
 from blueprint.core.task import TaskControl, TaskStopped, within
 from blueprint.processes import records
 from blueprint.processes.ending import end_service
-from blueprint.processes.finding import NOT_RUNNING, RUNNING, STOPPED, Found, find, find_without_record
+from blueprint.processes.finding import NOT_RUNNING, Found, find_without_record
 from blueprint.processes.identity import ProcessIdentity
-from blueprint.processes.listening import port_held, require_listener
-from blueprint.processes.log import ServiceLog
-from blueprint.processes.ownership import OwnershipTag, owned_processes, tag_of, tagged_processes
+from blueprint.processes.listening import port_held
+from blueprint.processes.ownership import owned_processes, tag_of, tagged_processes
 from blueprint.processes.ports import holder, is_free
-from blueprint.processes.records import RecordDamaged, ServiceRecord
+from blueprint.processes.reader import ServiceReader
+from blueprint.processes.records import ServiceRecord
 from blueprint.processes.spec import ServiceChange, ServiceSpec
 
 if TYPE_CHECKING:
@@ -34,14 +34,13 @@ _GRACE_SECONDS = 10.0
 _FAILED_START_GRACE_SECONDS = 1.0  # the task's time is over by then
 _PORT_SECONDS = 15.0  # for another service of ours, which is being stopped, to leave a port
 _LOCK_SECONDS = 0.1
-_LAST_LINES = 20  # of the log of a service that died: what it said hours ago is not the cause
 
 
 def _ignore(_name: str, _details: dict[str, Any]) -> None:
     pass
 
 
-class ServiceManager:
+class ServiceManager(ServiceReader):
     """Starts, adopts and stops the services of one workspace; safe to use from several threads at once."""
 
     def __init__(
@@ -54,51 +53,12 @@ class ServiceManager:
             workspace_id: The random id of the workspace; what is started carries it.
             on_started: Told of each process that is started: the service's name, and its pid, port, log and reason.
         """
-        self._folder = folder
-        self._workspace = self.workspace = workspace_id
+        super().__init__(folder, workspace_id)
         self._on_started = on_started
         self._settled: set[str] = set()  # what this manager has seen up
         self._begun: dict[str, tuple[Launched, str]] = {}  # what it has started and not waited for, and why
         self._locks: dict[str, threading.Lock] = {}
         self._locks_lock = threading.Lock()
-
-    # --- reading -----------------------------------------------------------------------------------------------------
-
-    def record(self, name: str) -> ServiceRecord | None:
-        """Read the record of a service; None if there is none that can be used, or it is another workspace's."""
-        with contextlib.suppress(RecordDamaged):
-            record = records.read(self._folder, name)
-            if record is not None and record.workspace == self._workspace:
-                return record
-        return None
-
-    def state(self, name: str) -> str:
-        """Say how a service is: `running`, `frozen`, `stopped…`, `not ours: …` or `running without a record: …`."""
-        found = self._find(name)
-        if found.state != STOPPED:
-            return found.state
-        if found.record is None:
-            processes = owned_processes(self._tag(name))
-            if processes:
-                return f"running without a record: {processes[0]}"
-            return STOPPED if found.reason == NOT_RUNNING else f"{STOPPED}: {found.reason}"
-        said = ServiceLog(Path(found.record.log)).telling_line(found.record.log_offset, _LAST_LINES)
-        return f"{STOPPED}: {found.reason}; its log says: {said}"
-
-    def require_running(self, spec: ServiceSpec) -> ProcessIdentity:
-        """Return the service's main process, proven to run and to hold the service's port.
-
-        Raises:
-            NotReady: It does not run, or nobody listens; says how the service is.
-            EnvironmentRefused: Somebody else holds the port; names the process.
-        """
-        found = self._find(spec.name)
-        if found.record is None or found.state != RUNNING:
-            raise NotReady(self.state(spec.name))
-        require_listener(spec, self._tag(spec.name), found.record.identity)
-        return found.record.identity
-
-    # --- changing ----------------------------------------------------------------------------------------------------
 
     def begin(self, spec: ServiceSpec, control: TaskControl) -> None:
         """Start a service that is not running, without waiting: `ensure` does that later, and says what is wrong.
@@ -194,7 +154,7 @@ class ServiceManager:
         Returns:
             A sentence for each that was running.
         """
-        known = {name: self.record(name) for name in {*records.names(self._folder), *tagged_processes(self._workspace)}}
+        known = {name: self.record(name) for name in {*records.names(self._folder), *tagged_processes(self.workspace)}}
         youngest_first = sorted(known.items(), key=lambda item: item[1].started_at if item[1] else "", reverse=True)
         sentences: list[str] = []
         failure: BlueprintError | None = None
@@ -210,12 +170,6 @@ class ServiceManager:
         return sentences
 
     # --- parts of the above ------------------------------------------------------------------------------------------
-
-    def _tag(self, name: str) -> OwnershipTag:
-        return OwnershipTag(self._workspace, name)
-
-    def _find(self, name: str) -> Found:
-        return find(self._folder, self._tag(name))
 
     @contextlib.contextmanager
     def _locked(self, name: str, control: TaskControl) -> Iterator[None]:
@@ -236,7 +190,7 @@ class ServiceManager:
         return (
             record is not None
             and record.identity == identity
-            and record.fingerprint == spec.fingerprint(self._workspace)
+            and record.fingerprint == spec.fingerprint(self.workspace)
         )
 
     def _unfit_reason(self, spec: ServiceSpec, found: Found, control: TaskControl) -> str:
@@ -245,12 +199,12 @@ class ServiceManager:
 
         if found.record is None or found.leader is None:
             return found.reason
-        fingerprint = spec.fingerprint(self._workspace)
+        fingerprint = spec.fingerprint(self.workspace)
         return unfit_reason(spec, self._tag(spec.name), fingerprint, found.record, found.leader, control)
 
     def _recover(self, spec: ServiceSpec, found: Found) -> tuple[Found, str]:
         """Write the record anew if only it is missing; say what was wrong with the old one."""
-        identity = find_without_record(spec, self._tag(spec.name), spec.fingerprint(self._workspace))
+        identity = find_without_record(spec, self._tag(spec.name), spec.fingerprint(self.workspace))
         if identity is None:
             return found, ""
         records.write(self._folder, self._new_record(spec, identity))
@@ -261,9 +215,9 @@ class ServiceManager:
         return ServiceRecord(
             name=spec.name,
             title=spec.title,
-            workspace=self._workspace,
+            workspace=self.workspace,
             identity=identity,
-            fingerprint=spec.fingerprint(self._workspace),
+            fingerprint=spec.fingerprint(self.workspace),
             host=spec.host,
             port=spec.port,
             log=str(spec.log),
@@ -288,7 +242,7 @@ class ServiceManager:
         assert spec.port is not None  # noqa: S101
         found = holder(spec.port, spec.host)
         tag = tag_of(found.pid) if found and found.pid else None
-        ours = tag is not None and tag.workspace == self._workspace and tag.service != spec.name
+        ours = tag is not None and tag.workspace == self.workspace and tag.service != spec.name
         if ours and tag is not None and tag.service not in self._settled:
             lock = self._lock(tag.service)
             if not lock.acquire(blocking=False):  # it is being started anew or stopped by another thread
@@ -303,7 +257,7 @@ class ServiceManager:
     def _launch(self, spec: ServiceSpec, reason: str) -> Launched:
         from blueprint.processes.launching import launch
 
-        started = launch(spec, self._tag(spec.name), spec.fingerprint(self._workspace))
+        started = launch(spec, self._tag(spec.name), spec.fingerprint(self.workspace))
         with self._ended_on_failure(spec, started):
             records.write(self._folder, self._new_record(spec, started.identity, started.log_offset))
             details = {"pid": started.identity.pid, "port": spec.port, "log": str(spec.log), "reason": reason}

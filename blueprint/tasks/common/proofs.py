@@ -11,9 +11,9 @@ from blueprint.core.http import NotReady
 from blueprint.core.task import TaskControl, TaskFailed
 from blueprint.core.waiting import wait_until
 from blueprint.platform import specs, status
-from blueprint.platform.base import Instance
 from blueprint.prefect_adapter import pools
 from blueprint.prefect_adapter.models import Deployment, Pool, Worker
+from blueprint.processes.identity import ProcessIdentity
 from blueprint.tasks.context import Context
 
 WORKER_SECONDS = 10.0  # several heartbeats
@@ -35,7 +35,7 @@ def prove_server(ctx: Context) -> dict[str, Any]:
         EnvironmentRefused: A stranger holds its port.
     """
     try:
-        found = status.read_server(ctx.platform)
+        version, instances = status.read_server(ctx.platform)
     except NotReady as error:
         raise TaskFailed(
             f"The Prefect server is not ready: {error.reason}.",
@@ -43,12 +43,12 @@ def prove_server(ctx: Context) -> dict[str, Any]:
             hint="Run `python run_blueprint.py --resume-from 8` to start it again.",
         ) from None
     installed = importlib.metadata.version("prefect")
-    if found.version != installed:
+    if version != installed:
         raise TaskFailed(
-            f"The server at {ctx.platform.api.root} is Prefect {found.version}, but {installed} is installed here.",
+            f"The server at {ctx.platform.api.root} is Prefect {version}, but {installed} is installed here.",
             hint="Run `python run_blueprint.py stop` and then `--resume-from 8` to start the installed version.",
         )
-    return {"url": ctx.platform.api.root, "version": found.version, "ready": True, **_process(found.instances)}
+    return {"url": ctx.platform.api.root, "version": version, "ready": True, **_process(instances)}
 
 
 def prove_serving_process(ctx: Context) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def prove_serving_process(ctx: Context) -> dict[str, Any]:
     return {"serving": True, **_process(instances)}
 
 
-def _process(instances: Sequence[Instance]) -> dict[str, Any]:
+def _process(instances: Sequence[ProcessIdentity]) -> dict[str, Any]:
     """Return what the evidence says of a service's processes; a service elsewhere has none to see."""
     return {"pid": instances[0].pid} if instances else {"process": "not managed here"}
 

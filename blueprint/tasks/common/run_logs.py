@@ -9,6 +9,7 @@ from pathlib import Path
 
 from blueprint.prefect_adapter import flow_runs
 from blueprint.prefect_adapter.models import Run
+from blueprint.processes.log import ServiceLog
 
 _LINE = re.compile(r"(?:Flow|Task) run '(?P<name>[^']+)' - (?P<message>.*)$")
 
@@ -30,7 +31,7 @@ def written(log: Path, run_name: str, task_names: set[str]) -> list[str]:
 
     Prefect prints the address of the run's page as well, and keeps that one line from the API (`send_to_api: False`).
     """
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = list(ServiceLog(log).lines())
     begins = [number for number, line in enumerate(lines) if f"Flow run '{run_name}' - Beginning flow run" in line]
     found: list[str] = []
     for line in lines[begins[-1] :] if begins else []:

@@ -225,15 +225,15 @@ def test_a_stranger_in_the_place_of_our_server_is_named_and_is_not_sent_our_pass
 
 def test_a_service_is_up_by_its_own_process_and_down_by_the_cause_in_its_log(house: House, server: Server) -> None:
     service = ManagedService(house.service(name="server"), house.manager)
-    change = service.ensure(within(20))
+    service.ensure(within(20))
+    (process,) = service.instances()
     platform = replace(_named_by_the_user(server), servers=(service,))
-    assert change.instance is not None
-    assert f"pid {change.instance.pid}" in _look(platform)["server"].detail
+    assert f"pid {process.pid}" in _look(platform)["server"].detail
     log = service.log()
     assert log is not None
     with log.path.open("a") as file:
         file.write("OSError: the disk is on fire\n")
-    house.kill(change.instance.pid)
+    house.kill(process.pid)
     assert "its log says: OSError: the disk is on fire" in _look(platform)["server"].detail
 
 

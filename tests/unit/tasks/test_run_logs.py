@@ -36,5 +36,12 @@ def test_a_line_under_a_task_name_that_two_runs_share_is_given_to_neither(tmp_pa
     assert "Loading 50 rows" not in written(log(tmp_path), "brave-ant", set())
 
 
+def test_the_lines_of_a_run_are_found_also_when_the_worker_was_restarted_and_its_log_rotated(tmp_path: Path) -> None:
+    rotated = log(tmp_path).rename(tmp_path / "worker.log.1")
+    (tmp_path / "worker.log").write_text("Worker started\n")
+    assert rotated.exists()
+    assert len(written(tmp_path / "worker.log", "brave-ant", {"load-task-1a5"})) == 3
+
+
 def test_a_run_that_wrote_nothing_has_no_lines(tmp_path: Path) -> None:
     assert written(log(tmp_path), "lost-cow", {"load-task-1a5"}) == []
