@@ -17,7 +17,6 @@ class Key:
         help: Its meaning, as a noun phrase.
         accepted: The values it takes, in words.
         default: Its default in words, where the model computes it.
-        of_deployment: Whether a table of `deployments` may set it; the others belong to the platform.
         is_text: Whether a variable or an argument gives the text itself, not JSON.
         is_secret: Whether it is kept out of arguments, logs and records.
     """
@@ -25,13 +24,8 @@ class Key:
     help: str
     accepted: str
     default: str = ""
-    of_deployment: bool = False
     is_text: bool = False
     is_secret: bool = False
-
-
-def _deployment_key(help_text: str, accepted: str, *, is_text: bool = False) -> Key:
-    return Key(help_text, accepted, of_deployment=True, is_text=is_text)
 
 
 _PORT = "a whole number from 1 to 65535"
@@ -39,51 +33,43 @@ _RUNS = "a whole number from 1 to 1000000"
 _NAME = "1 to 200 printable characters without / % & < >"
 _SWITCH = "true or false"
 
-KEYS = {
-    "deployment": _deployment_key("the deployment's name", _NAME, is_text=True),
-    "entrypoint": _deployment_key(
-        "the flow", "path/to/file.py:flow_function or package.module.flow_function", is_text=True
-    ),
-    "source": _deployment_key(
-        "the folder that the flow's code runs from", "a folder, relative to the project's", is_text=True
-    ),
-    "parameters": _deployment_key(
-        "the deployment's default parameters", "a table (JSON object) of the flow's parameters"
-    ),
-    "tags": _deployment_key("tags of the deployment and its runs", f"a list of texts, each of {_NAME}"),
-    "concurrency_limit": _deployment_key("how many runs of the deployment are allowed at a time", _RUNS),
-    "cron": _deployment_key(
+_DEPLOYMENT_KEYS = {  # a table of `deployments` may set these
+    "deployment": Key("the deployment's name", _NAME, is_text=True),
+    "entrypoint": Key("the flow", "path/to/file.py:flow_function or package.module.flow_function", is_text=True),
+    "source": Key("the folder that the flow's code runs from", "a folder, relative to the project's", is_text=True),
+    "parameters": Key("the deployment's default parameters", "a table (JSON object) of the flow's parameters"),
+    "tags": Key("tags of the deployment and its runs", f"a list of texts, each of {_NAME}"),
+    "concurrency_limit": Key("how many runs of the deployment are allowed at a time", _RUNS),
+    "cron": Key(
         "a schedule as a cron expression",
         "a cron expression of five fields such as '0 9 * * *', or @daily and the like",
         is_text=True,
     ),
-    "interval": _deployment_key(
-        "a schedule as the time between two runs", "seconds between two runs, from 1 to 3153600000"
+    "interval": Key("a schedule as the time between two runs", "seconds between two runs, from 1 to 3153600000"),
+    "rrule": Key(
+        "a schedule as an iCalendar rule", "an iCalendar recurrence rule such as FREQ=DAILY;BYHOUR=9", is_text=True
     ),
-    "rrule": _deployment_key(
-        "a schedule as an iCalendar rule",
-        "an iCalendar recurrence rule such as FREQ=DAILY;BYHOUR=9",
-        is_text=True,
-    ),
-    "timezone": _deployment_key("the schedule's time zone", "an IANA time zone such as America/Chicago", is_text=True),
-    "tasks": _deployment_key(
+    "timezone": Key("the schedule's time zone", "an IANA time zone such as America/Chicago", is_text=True),
+    "tasks": Key(
         "retries, delay and tags that task 7 must find on the flow's tasks",
         "a table: for each task of the flow retries (0 or more), retry_delay_seconds (0 or more) and tags",
     ),
-    "check": _deployment_key(
+    "check": Key(
         "a function, called with a run's id and parameters, that proves the run's effect",
         "module:function",
         is_text=True,
     ),
-    "acceptance": _deployment_key(
+    "acceptance": Key(
         "the cases that tasks 23, 24 and 28 run; one that is not given is skipped",
         "a table with overrides, json_parameters, retried, failing (tables of parameters), "
         "failing_policy (retries, retry_delay_seconds) and refused (a list of tables)",
     ),
-    "run_seconds": _deployment_key(
+    "run_seconds": Key(
         "how long a run takes, if it is long: tasks that wait for runs get that much more time",
         "seconds that a run of the flow takes, from 0 to 604800",
     ),
+}
+_PLATFORM_KEYS = {
     "deployments": Key(
         "further deployments, each a table of its own",
         "a list of tables, each with a deployment (its name) and any other key that belongs to a deployment",
@@ -136,5 +122,6 @@ KEYS = {
 }
 RENAMED = {"database_url": "warehouse_url"}  # former name: the name now
 
-OF_DEPLOYMENT = tuple(name for name, key in KEYS.items() if key.of_deployment)
+KEYS = _DEPLOYMENT_KEYS | _PLATFORM_KEYS
+OF_DEPLOYMENT = tuple(_DEPLOYMENT_KEYS)
 SECRETS = tuple(name for name, key in KEYS.items() if key.is_secret)

@@ -9,18 +9,36 @@ import ipaddress
 import math
 import re
 import zoneinfo
+from collections.abc import Callable
 from datetime import date, time
 from typing import Any
 from urllib.parse import urlsplit
 
 from blueprint.config import cron as crons
 
-_ENTRYPOINT = re.compile(r"[^:]+\.py:[A-Za-z_]\w*|[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _NO_STEP = re.compile(r"INTERVAL=([+-]?0*(;|\s|$)|-)", re.IGNORECASE)
 _DEEPEST = 50  # levels of a parameter's value; beyond some hundreds JSON can no longer be written
 _LARGEST = 2**63  # of a whole number that the server can keep
 _NO_ZONES = ("posix/", "right/", "posixrules", "localtime", "Factory")  # files beside the zones, unknown to Prefect
+
+
+def _matching(pattern: str, reason: str) -> Callable[[str], str]:
+    """Return a check for printable texts of this form; its reason never tells the value, which may be a secret."""
+    form = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not form.fullmatch(value) or not value.isprintable():
+            raise ValueError(reason)
+        return value
+
+    return check
+
+
+_DOTTED = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)"
+entrypoint = _matching(rf"[^:]+\.py:[A-Za-z_]\w*|(?!.*\.py$){_DOTTED}+", "not an entrypoint")
+function = _matching(rf"{_DOTTED}*:[A-Za-z_]\w*", "not module:function")
+auth_string = _matching(r"[^:\s]+:\S+", "not user:password")
+warehouse_url = _matching(r"[a-z][a-z0-9+]*://.+", "not a database URL")
 
 
 def printable(text: str) -> str:
@@ -86,20 +104,6 @@ def _parts(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return [*value.keys(), *value.values()]
     return list(value) if isinstance(value, (list, tuple)) else []
-
-
-def entrypoint(value: str) -> str:
-    """Require the place of a flow, by file or by module."""
-    if not _ENTRYPOINT.fullmatch(value) or value.endswith(".py"):  # a file's name alone would pass for a module's
-        raise ValueError("not an entrypoint")
-    return value
-
-
-def function(value: str) -> str:
-    """Require the place of a function: module:function."""
-    if not _FUNCTION.fullmatch(value):
-        raise ValueError("not module:function")
-    return value
 
 
 def timezone(value: str) -> str:
@@ -175,18 +179,4 @@ def requirement(value: str) -> str:
         Requirement(value)
     except InvalidRequirement:
         raise ValueError("not a requirement") from None
-    return value
-
-
-def auth_string(value: str) -> str:
-    """Require user and password; the reason never tells the value, which is a secret."""
-    if not re.fullmatch(r"[^:\s]+:\S+", value) or not value.isprintable():
-        raise ValueError("not user:password")
-    return value
-
-
-def warehouse_url(value: str) -> str:
-    """Require the address of a database; the reason never tells the value, which is a secret."""
-    if not re.match(r"[a-z][a-z0-9+]*://.", value) or not value.isprintable():
-        raise ValueError("not a database URL")
     return value
