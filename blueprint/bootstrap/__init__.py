@@ -1,4 +1,4 @@
-"""The way from a checkout and a Python to the locked environment: tasks 1 to 4, with the standard library only.
+"""Virtual environment and locked packages: the work of tasks 1 to 4, with the standard library only.
 
 The one exception is `packaging`, which reads the lock's markers once it is installed; see `lockfile`.
 """

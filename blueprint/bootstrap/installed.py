@@ -28,7 +28,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Difference:
-    """How an environment differs from the lock. False if it does not.
+    """Differences between an environment and the lock; false if there are none.
 
     Attributes:
         missing: The names of packages that are not installed.

@@ -1,4 +1,4 @@
-"""What runs inside Prefect's own processes; here, what the platform tells the worker when it starts it."""
+"""Code that runs inside Prefect's own processes, and the constants by which the platform addresses it."""
 
 COLD = "--cold"  # the worker's first argument: flow runs are to start as Prefect starts them
 # By this variable of its process the system shows whose run it is. A forked process keeps the block of variables that

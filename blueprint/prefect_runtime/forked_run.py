@@ -187,7 +187,10 @@ def _open_streams() -> None:
 
 
 def _prepare(command: Command) -> Command:
-    """Run Prefect's supervisor in a child, and return the command that it would become; end as it ends if it fails."""
+    """Run Prefect's supervisor in a child and return the command that it would become.
+
+    If it fails, this process ends as it did.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

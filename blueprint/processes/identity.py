@@ -1,4 +1,4 @@
-"""The identity of a process, across the reuse of its pid, a clock that is set, and a restart of the machine."""
+"""Identity of a process that survives reused pids, changed clocks and restarts of the machine."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def identify(pid: int) -> ProcessIdentity | None:
 
 
 def find_again(identity: ProcessIdentity) -> Process | None:
-    """Return this very process as it is now, be it a zombie; None if it is gone, whoever has its number."""
+    """Return this very process as it is now, also as a zombie; None if it is gone."""
     process = look(identity.pid)
     return process if process is not None and identity_of(process) == identity else None
 

@@ -1,4 +1,4 @@
-"""Whether the listener on a service's port is the service, and the error for when it is not."""
+"""Owner of a service's port: the service itself, or a stranger, which is an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tag in the environment of what we start, and the processes that it (or a verified leader) proves to be ours.
+"""Ownership tag in the environment of started processes, and the processes that it proves ours.
 
 A record can be lost and a child can leave its process group; the tag goes wherever a child goes. A process with the
 tag of another workspace or another service is never counted as ours, whoever its parent is.

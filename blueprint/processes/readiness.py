@@ -1,4 +1,4 @@
-"""Whether a process is the wanted service: waiting until a new one is ready, judging one that runs already."""
+"""Readiness of a service: waiting for a new process, and judging one that runs already."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def unfit_reason(
 
 
 def _died(spec: ServiceSpec, tag: OwnershipTag, started: Launched, death: str) -> BlueprintError:
-    """Make the error for a process that died; a stranger who took its port is the reason, whatever its log says."""
+    """Return the error for a process that died; a stranger on its port is the cause, whatever its log says."""
     found = holder(spec.port, spec.host) if spec.port is not None else None
     if found is not None and not is_of(tag, started.identity, found):
         return port_held(spec, found)

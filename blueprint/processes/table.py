@@ -40,12 +40,12 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether it still runs: a zombie only waits for its parent to read its exit code."""
+        """Tell whether it still runs: a zombie only waits for its parent to read its exit code."""
         return self.state not in ("Z", "X", "x")
 
     @property
     def frozen(self) -> bool:
-        """Whether it was stopped (SIGSTOP, Ctrl-Z, a debugger): it is there and does nothing."""
+        """Tell whether it was stopped (SIGSTOP, Ctrl-Z, a debugger): it exists and does nothing."""
         return self.state in ("T", "t")
 
     def age(self) -> float:

@@ -1,4 +1,4 @@
-"""What every task is given: the configuration, the places, the services, and whose execution it is."""
+"""Context of the tasks: settings, folders, services, flows and the execution that they belong to."""
 
 from __future__ import annotations
 

@@ -18,8 +18,12 @@ from blueprint.prefect_adapter.flow_host import FlowHost
 REPO = Path(__file__).resolve().parents[2]
 README, GUIDE = REPO / "README.md", REPO / "docs" / "your-own-flow.md"
 PAGES = (README, REPO / "CONTRIBUTING.md", REPO / "CHANGELOG.md", *sorted((REPO / "docs").glob("*.md")))
-ROOMS = ("config", "core", "execution", "pipeline", "reports")
-MODULES = sorted(module for room in ROOMS for module in (REPO / "blueprint" / room).rglob("*.py"))
+MODULES = (
+    REPO / "run_blueprint.py",
+    *sorted(
+        module for module in (REPO / "blueprint").rglob("*.py") if not {"common", "prefect_adapter"} & set(module.parts)
+    ),
+)
 MOST_WORDS = 20
 RIDDLES = re.compile(r"(What|Who|Whom|Whose|Where|When|Why|Whether|How|That|Not|Nothing|Nobody|And|But)\b")
 

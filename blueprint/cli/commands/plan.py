@@ -44,7 +44,7 @@ def _nothing_found(problem: str) -> dict[int, str]:
 
 
 def _found(options: Options, workspace: Workspace) -> dict[int, str]:
-    """What can be seen of each task's effect: there (`would skip`), not there, or only to be proven by running it."""
+    """Return for each task what a run would do, as far as it can be seen without running it."""
     from blueprint import bootstrap
     from blueprint.config import sources
 
