@@ -59,7 +59,7 @@ def _run(argv: Sequence[str]) -> int:
         command = importlib.import_module(f"blueprint.cli.commands.{options.command}")
         return int(command.run(options, Workspace(root)))
     except BlueprintError as error:
-        _say(f"Error: {_redacted(str(error), argv)}")
+        _say(f"Error: {_redacted(str(error), root, argv)}")
         return int(error.exit_code)
     except KeyboardInterrupt:
         _say("Interrupted.")
@@ -71,7 +71,7 @@ def _run(argv: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001  the boundary: whatever comes here is a bug
         if isinstance(error, OSError) and error.errno in _NO_ROOM:  # what a command writes itself, it refuses itself
             return _unheard(error, int(ExitCode.ENVIRONMENT))
-        told = _redacted(f"{type(error).__name__}: {error}", argv)
+        told = _redacted(f"{type(error).__name__}: {error}", root, argv)
         _say(f"This is a bug in Blueprint: {told}. {_keep_bug_report(root, argv)}")
         return int(ExitCode.BUG)
 
@@ -112,13 +112,14 @@ def _say(text: str) -> None:
             print(text.encode("ascii", "replace").decode(), file=sys.stderr, flush=True)
 
 
-def _redacted(text: str, argv: Sequence[str]) -> str:
-    """Return a text without the secrets that this process knows of, those of its command line included."""
+def _redacted(text: str, root: Path, argv: Sequence[str]) -> str:
+    """Return a text without the secrets of the settings, wherever those come from."""
     from blueprint.config import redaction, sources
 
-    with contextlib.suppress(BlueprintError):  # the very words that are refused; they are not repeated in errors
-        given = [word for word in argv if "=" in word and not word.startswith("-")]
-        redaction.REDACTOR.learn(redaction.unjudged(sources.from_arguments(given)))
+    given = [word for word in argv if "=" in word and not word.startswith("-")]
+    for environment, arguments in ((os.environ, given), (os.environ, ()), ({}, given)):
+        with contextlib.suppress(BlueprintError):  # one of the sources may be the very thing that is refused
+            redaction.REDACTOR.learn(redaction.unjudged(sources.read(root, environment, arguments)[0]))
     return str(redaction.REDACTOR(text))
 
 
@@ -131,7 +132,7 @@ def _keep_bug_report(root: Path, argv: Sequence[str]) -> str:
     text = f"Blueprint {__version__}\nPython {sys.version}\n{sys.platform}\narguments: {redact_command(argv)}\n\n"
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write((text + _redacted(traceback.format_exc(), argv)).encode("utf-8", "backslashreplace"))
+            file.write((text + _redacted(traceback.format_exc(), root, argv)).encode("utf-8", "backslashreplace"))
     except OSError:
         return "Please report it."
     return f"Please report it with the file {path}."

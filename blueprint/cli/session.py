@@ -112,8 +112,14 @@ class Session:
         return code
 
 
-def begin(options: Options, workspace: Workspace, interruption: Interruption) -> Session | None:
+def begin(options: Options, workspace: Workspace, interruption: Interruption, flow: str = "") -> Session | None:
     """Start an execution; None if there is nothing left to resume.
+
+    Args:
+        options: The parsed command line.
+        workspace: The folder to work in.
+        interruption: Tells when to stop.
+        flow: A line that names the flow to prove, for the log.
 
     Raises:
         EnvironmentRefused: Another execution is at work, or the folder, the disk or the journal do not allow it.
@@ -146,6 +152,8 @@ def begin(options: Options, workspace: Workspace, interruption: Interruption) ->
     own = ExecutionRecord(execution, started)
     session = _session(workspace, own, plan, time.monotonic(), settings, lock, journal, past, interruption)
     session.lines.line(f"Blueprint {__version__}, execution {execution}: {command}")
+    if flow:
+        session.lines.line(flow)
     kept = [redact_setting(setting) for setting in before.values() if setting in settings]
     if kept:
         session.lines.line(f"As set on the command line before: {', '.join(kept)}")

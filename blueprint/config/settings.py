@@ -128,14 +128,6 @@ class Settings(OfDeployment):
             return f"http://127.0.0.1:{self.source_port}/api/v1/metrics"
         return self.data_source
 
-    def describe_flow(self) -> str:
-        """Return a line that tells which flow a run proves, or which flows."""
-        flows = list(dict.fromkeys(deployment.entrypoint for deployment in self.each()))
-        line = f"Flow{'s' if len(flows) > 1 else ''}: {', '.join(flows)}"
-        if "entrypoint" not in self._given and BUNDLED_DEFAULTS["entrypoint"] in flows:
-            line += " (the bundled pipeline; no entrypoint is configured)"
-        return line
-
     def without_secrets(self) -> dict[str, Any]:
         """Return these settings as JSON values that `Settings` accepts, without passwords.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blueprint.config import toml_file
+from blueprint.config.defaults import BUNDLED_DEFAULTS
 from blueprint.config.excerpt import excerpt
 from blueprint.config.keys import KEYS, OF_DEPLOYMENT, RENAMED
 from blueprint.config.redaction import passwords
@@ -207,3 +208,16 @@ def _explain(error: ValidationError, values: Mapping[str, Any], sources: Mapping
     more = f"; and {len(sentences) - _MOST_SHOWN} more" if len(sentences) > _MOST_SHOWN else ""
     accepted = [f"Accepted for {key}: {KEYS[key].accepted}." for key in keys[:_MOST_SHOWN]]
     return "; ".join(sentences[:_MOST_SHOWN]) + more + ".", " ".join(accepted) or "Correct it and run again."
+
+
+def describe_flow(values: Mapping[str, Any]) -> str:
+    """Return a line that tells which flow a run proves, or which flows, by settings that need not be judged yet."""
+    own = values.get("entrypoint") or BUNDLED_DEFAULTS["entrypoint"]
+    tables = values.get("deployments")
+    tables = [table for table in tables if isinstance(table, Mapping)] if isinstance(tables, list) else []
+    flows = [own] if not tables or values.get("deployment") else []
+    flows = list(dict.fromkeys(map(str, (*flows, *(table.get("entrypoint") or own for table in tables)))))
+    line = f"Flow{'s' if len(flows) > 1 else ''}: {', '.join(map(excerpt, flows))}"
+    if not values.get("entrypoint") and own in flows:
+        line += " (the bundled pipeline; no entrypoint is configured)"
+    return line

@@ -39,7 +39,7 @@ def run(options: Options, workspace: Workspace) -> int:
     interruption.install()
     os.chdir(workspace.root)
     handed = bootstrap.handover() or {}
-    _learn_secrets(options, workspace)
+    values = _values(options, workspace)
     if "execution" in handed:
         session: Session | None = take_over(handed, workspace, interruption)
     else:
@@ -49,7 +49,7 @@ def run(options: Options, workspace: Workspace) -> int:
         if bootstrap.inside(workspace):
             with contextlib.suppress(ImportError):  # task 4 has yet to bring, or to mend, what judges the values
                 _settings(workspace, options.settings)
-        session = begin(options, workspace, interruption)
+        session = begin(options, workspace, interruption, sources.describe_flow(values))
     if session is None:
         print("Nothing to resume: the last execution passed everything that it was asked for.")
         return int(ExitCode.PROVEN)
@@ -60,10 +60,15 @@ def run(options: Options, workspace: Workspace) -> int:
         session.lock.release()
 
 
-def _learn_secrets(options: Options, workspace: Workspace) -> None:
-    """Know the secrets before anything is written; refuse unknown keys before anything is started."""
+def _values(options: Options, workspace: Workspace) -> dict[str, Any]:
+    """Read the settings without judging them; from here on the secrets among them are never written.
+
+    Raises:
+        UsageError: A key is unknown; nothing has been started.
+    """
     values, _ = sources.read(workspace.root, os.environ, options.settings, remembered(workspace))
     REDACTOR.learn(unjudged(values))
+    return values
 
 
 def _settings(workspace: Workspace, given: tuple[str, ...]) -> Settings:
@@ -113,7 +118,6 @@ def _judged_settings(session: Session) -> Settings:
     accept(session.workspace)
     for deployment in settings.each():
         REDACTOR.learn(configured(deployment, {}))
-    session.lines.line(settings.describe_flow())
     return settings
 
 

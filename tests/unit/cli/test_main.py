@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -157,3 +158,19 @@ def test_a_bug_is_kept_whole_to_be_reported(tmp_path: Path) -> None:
     assert "Traceback" in kept
     assert "arguments: stop" in kept
     assert (root / "logs" / "bug.log").stat().st_mode & 0o077 == 0
+
+
+def test_secrets_are_masked_in_the_report_of_a_bug(tmp_path: Path) -> None:
+    root = copy_checkout(tmp_path / "project")
+    (root / "logs").mkdir()
+    stop = root / "blueprint" / "cli" / "commands" / "stop.py"
+    stop.write_text(
+        "import os\n\ndef run(options, workspace):\n    raise KeyError(os.environ['BLUEPRINT_PARAMETERS'])\n"
+    )
+    secret = {"BLUEPRINT_PARAMETERS": json.dumps({"password": "planted-secret"})}
+    answer = ran(root, "stop", **secret)
+    assert answer.returncode == 3
+    assert "KeyError" in answer.stderr
+    kept = (root / "logs" / "bug.log").read_text()
+    assert "Traceback" in kept
+    assert "planted-secret" not in answer.stderr + answer.stdout + kept

@@ -129,7 +129,7 @@ def test_secrets_of_the_command_line_reach_neither_journal_nor_log_nor_lock(work
     secret = ("--set", 'parameters={"password": "hunter22", "plain": "word"}')
     workspace.root.mkdir()
     (workspace.root / "pyproject.toml").write_text("[tool.blueprint]\n")
-    run._learn_secrets(parse((*ALL, *secret)), workspace)
+    run._values(parse((*ALL, *secret)), workspace)
     session = begin(workspace, *ALL, *secret)
     assert "hunter22" not in workspace.lock.read_text()
     session.finish("", UsageError("hunter22 is refused."))

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from blueprint.config.defaults import BUNDLED_DEFAULTS
 from blueprint.config.settings import Settings, unique_labels
+from blueprint.config.sources import describe_flow
 
 OWN = {"entrypoint": "flows/mine.py:mine"}
 
@@ -253,4 +254,4 @@ def test_deployments_are_told_apart_by_the_shortest_names_that_do(
     ],
 )
 def test_a_run_says_which_flow_it_proves_and_whether_anybody_asked_for_it(values: dict[str, object], line: str) -> None:
-    assert made(**values).describe_flow() == line
+    assert describe_flow(values) == line
