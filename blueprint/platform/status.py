@@ -120,6 +120,8 @@ def _check(name: str, probe: Callable[[], str]) -> Check:
         return Check(name, State.DOWN, error.reason)
     except BlueprintError as error:
         return Check(name, State.DOWN, error.what)
+    except (KeyError, TypeError, AttributeError) as error:  # another Prefect's API may answer in another form
+        return Check(name, State.UNKNOWN, f"the answer cannot be understood ({type(error).__name__}: {error})")
 
 
 def _pids(instances: Sequence[ProcessIdentity]) -> str:

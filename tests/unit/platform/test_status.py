@@ -177,6 +177,13 @@ def test_the_ui_must_call_the_address_that_browsers_use(server: Server) -> None:
     assert check.detail == f"the UI is told to call {server.url}, not https://prefect.example/api"
 
 
+def test_an_answer_in_another_form_is_unknown_and_no_bug(server: Server) -> None:
+    server.deployments = [{"name": "nightly"}]
+    server.workers = [{"title": "ours"}]
+    checks = _look(_named_by_the_user(server))
+    assert {checks[name].state for name in ("worker", "deployment")} == {State.UNKNOWN}
+
+
 def test_what_depends_on_a_server_that_is_down_is_unknown(server: Server) -> None:
     def down() -> None:
         raise NotReady("the database does not answer")
