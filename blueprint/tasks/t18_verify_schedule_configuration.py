@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     "Verify schedule configuration",
     phase=2,
     needs=(15,),
-    timeout=60,
+    timeout=90,  # Prefect's scheduler looks once a minute which runs are missing
     scope=Scope.DEPLOYMENT,
     proof="the server's copy, and runs on both sides of a clock change",
 )

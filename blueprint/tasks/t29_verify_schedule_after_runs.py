@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     "Verify schedule configuration (after runs)",
     phase=3,
     needs=(22, 23, 24, 28),
-    timeout=60,
+    timeout=90,  # Prefect's scheduler looks once a minute which runs are missing
     scope=Scope.DEPLOYMENT,
     proof="still active, coming runs made",
 )
