@@ -211,7 +211,7 @@ def _explain(error: ValidationError, values: Mapping[str, Any], sources: Mapping
 
 
 def describe_flow(values: Mapping[str, Any]) -> str:
-    """Return a line that tells which flow a run proves, or which flows, by settings that need not be judged yet."""
+    """Return a line that tells which flows a run proves, by settings that need not be judged yet."""
     own = values.get("entrypoint") or BUNDLED_DEFAULTS["entrypoint"]
     tables = values.get("deployments")
     tables = [table for table in tables if isinstance(table, Mapping)] if isinstance(tables, list) else []

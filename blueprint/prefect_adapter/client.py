@@ -1,4 +1,4 @@
-"""How the server is asked: one client, patience while it is busy, and a sentence for what goes wrong."""
+"""Asks the server: one client, patience while it is busy, and a sentence for what goes wrong."""
 
 from __future__ import annotations
 

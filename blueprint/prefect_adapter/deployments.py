@@ -9,16 +9,16 @@ from blueprint.prefect_adapter.models import Deployment, Schedule
 
 
 def deployments_named(name: str) -> list[Deployment]:
-    """All deployments of that name, of whatever flow."""
+    """Return all deployments of that name, of whatever flow."""
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 
     named = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
     found = asking(f"list the deployments named {name!r}", lambda: client().read_deployments(deployment_filter=named))
-    return [_deployment(one) for one in found]
+    return [_deployment(answer) for answer in found]
 
 
 def deployment(flow_name: str, name: str) -> Deployment | None:
-    """The deployment `flow_name/name`, or None."""
+    """Return the deployment `flow_name/name`, or None."""
     from prefect.exceptions import ObjectNotFound
 
     full = f"{flow_name}/{name}"
@@ -30,8 +30,8 @@ def deployment(flow_name: str, name: str) -> Deployment | None:
 
 def _deployment(found: Any) -> Deployment:
     schedules = tuple(
-        Schedule(str(one.id), bool(one.active), one.schedule.model_dump(mode="json", exclude_none=True))
-        for one in found.schedules
+        Schedule(str(entry.id), bool(entry.active), entry.schedule.model_dump(mode="json", exclude_none=True))
+        for entry in found.schedules
     )
     limit = found.global_concurrency_limit.limit if found.global_concurrency_limit else found.concurrency_limit
     return Deployment(

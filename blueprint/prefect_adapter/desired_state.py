@@ -1,4 +1,4 @@
-"""What a deployment should be, by its settings and its flow's code, and how the server's differs from that."""
+"""The deployment that settings and code describe, and how the server's differs from it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class DesiredDeployment:
     concurrency_limit: int | None
 
     def differences(self, found: Deployment) -> list[str]:
-        """What is other on the server, a text for each."""
+        """Return what is different on the server, a text for each."""
         directories = [
             step["prefect.deployments.steps.set_working_directory"]["directory"]
             for step in found.pull_steps
             if "prefect.deployments.steps.set_working_directory" in step
         ]
-        schedules = [one.definition for one in found.schedules if one.active]
+        schedules = [schedule.definition for schedule in found.schedules if schedule.active]
         pairs: list[tuple[str, object, object]] = [
             ("entrypoint", self.entrypoint, found.entrypoint),
             ("work pool", self.pool, found.pool),
@@ -86,10 +86,10 @@ def desired_deployment(flow: FlowDefinition, settings: Settings, root: Path) -> 
 
 
 def _without_empty(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The server leaves out what is empty, the client does not."""
+    """Return the schema as the server keeps it: without what is empty."""
     return {key: value for key, value in schema.items() if value not in ([], {}, None)}
 
 
 def _served_entrypoint(flow: FlowDefinition, root: Path) -> str:
-    """What the serving process, whose folder is `root`, registers: Prefect names a served flow by its file."""
+    """Return what a serving process in `root` registers: Prefect names a served flow by its file."""
     return f"{os.path.relpath(flow.file, root)}:{flow.function}"

@@ -1,4 +1,7 @@
-"""Asks the user's code, which runs in processes of its own: nothing of it is imported here, and it may hang or die."""
+"""Asks the user's code, which runs in processes of its own.
+
+Nothing of it is imported here; it may hang, or end its process.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a loaded flow says of itself and of parameters; asks the user's code, so never in the executor's process."""
+"""Asks a loaded flow about itself and about parameters; never in the executor's process."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Request:
-    """What every request about a configured flow names."""
+    """A request about a configured flow: its settings and its folder."""
 
     def __init__(self, settings: Mapping[str, Any], root: str) -> None:
         self.settings = Settings.model_validate(settings)

@@ -22,7 +22,7 @@ _creating = threading.Lock()  # with SQLite, of several runs made at once all bu
 def create_run(
     deployment_id: str, parameters: Mapping[str, Any] | None, *, tags: Iterable[str], idempotency_key: str
 ) -> Run:
-    """Trigger a deployment; with a key that was used before, the run made then is returned and no other is made.
+    """Trigger a deployment, or return the run that was made with this key before.
 
     Raises:
         Refused: The server does not accept the parameters.
@@ -43,7 +43,7 @@ def create_run(
 
 
 def run(run_id: str) -> Run | None:
-    """A flow run by its id, or None."""
+    """Return a flow run by its id, or None."""
     from prefect.exceptions import ObjectNotFound
 
     try:
@@ -58,7 +58,7 @@ def runs(
     deployment_id: str | None = None,
     types: Iterable[str] = (),
 ) -> list[Run]:
-    """Flow runs that carry all the tags, belong to the deployment and are in one of the states; earliest due first.
+    """Return the flow runs with all the tags, of the deployment, in one of the states; earliest due first.
 
     Subflows are not among them: they take over the tags of the run that calls them.
     """
@@ -77,11 +77,11 @@ def runs(
             flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=PAGE, offset=offset
         ),
     )
-    return [_run(one) for one in found]
+    return [_run(answer) for answer in found]
 
 
 def transitions(run_id: str) -> list[Transition]:
-    """The states that a flow run went through, in order."""
+    """Return the states that a flow run went through, in order."""
     what = f"read the states of the flow run {run_id}"
     states = asking(what, lambda: client().read_flow_run_states(UUID(run_id)))
     ordered = sorted(states, key=lambda state: state.timestamp)
@@ -98,7 +98,7 @@ def transitions(run_id: str) -> list[Transition]:
 
 
 def task_runs(run_id: str) -> list[Run]:
-    """The task runs of a flow run."""
+    """Return the task runs of a flow run."""
     from prefect.client.schemas import filters
 
     of_run = filters.FlowRunFilter(id=filters.FlowRunFilterId(any_=[UUID(run_id)]))
@@ -106,11 +106,11 @@ def task_runs(run_id: str) -> list[Run]:
         f"list the task runs of {run_id}",
         lambda offset: client().read_task_runs(flow_run_filter=of_run, limit=PAGE, offset=offset),
     )
-    return [_run(one) for one in found]
+    return [_run(answer) for answer in found]
 
 
 def task_run_transitions(task_run_id: str) -> list[Transition]:
-    """The states that a task run went through, in order; AwaitingRetry among them for each retry."""
+    """Return the states that a task run went through, in order; each retry is among them."""
 
     def question() -> list[dict[str, Any]]:
         answer = client()._client.get("/task_run_states/", params={"task_run_id": task_run_id})
@@ -132,12 +132,12 @@ def task_run_transitions(task_run_id: str) -> list[Transition]:
 
 
 def logs(run_id: str) -> list[str]:
-    """The messages that a flow run and its tasks logged, in order."""
+    """Return the messages that a flow run and its tasks logged, in order."""
     return [line.message for line in log_lines(run_id)]
 
 
 def log_lines(run_id: str) -> list[LogLine]:
-    """The lines that a flow run and its tasks logged, in order."""
+    """Return the lines that a flow run and its tasks logged, in order."""
     from prefect.client.schemas import filters
     from prefect.client.schemas.sorting import LogSort
 
@@ -146,7 +146,7 @@ def log_lines(run_id: str) -> list[LogLine]:
         f"read the logs of {run_id}",
         lambda offset: client().read_logs(of_run, limit=PAGE, offset=offset, sort=LogSort.TIMESTAMP_ASC),
     )
-    return [LogLine(str(one.task_run_id) if one.task_run_id else None, one.message) for one in found]
+    return [LogLine(str(line.task_run_id) if line.task_run_id else None, line.message) for line in found]
 
 
 def set_crashed(run_id: str, message: str, *, force: bool = False) -> None:

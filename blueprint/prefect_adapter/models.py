@@ -1,4 +1,4 @@
-"""What the server knows, as frozen records of our own: the answers of `blueprint.prefect_adapter`."""
+"""The server's answers, as frozen records of our own."""
 
 from __future__ import annotations
 
@@ -113,5 +113,5 @@ class Run:
 
     @property
     def is_final(self) -> bool:
-        """Whether the run has ended, well or not."""
+        """Tell whether the run has ended, well or not."""
         return self.type in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")

@@ -9,7 +9,7 @@ from blueprint.prefect_adapter.models import Pool, Worker
 
 
 def pool(name: str) -> Pool | None:
-    """The work pool of that name, or None."""
+    """Return the work pool of that name, or None."""
     from prefect.exceptions import ObjectNotFound
 
     try:
@@ -21,7 +21,7 @@ def pool(name: str) -> Pool | None:
 
 
 def create_process_pool(name: str, concurrency_limit: int | None) -> None:
-    """Create a work pool of type process.  One made by somebody else in the same moment is as good."""
+    """Create a work pool of type process. One made by somebody else in the same moment is as good."""
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
 
@@ -39,6 +39,9 @@ def update_pool(name: str, *, paused: bool, concurrency_limit: int | None) -> No
 
 
 def workers(pool_name: str) -> list[Worker]:
-    """The workers that the server knows of in a pool, online or not."""
+    """Return the workers that the server knows of in a pool, online or not."""
     found = asking(f"list the workers of {pool_name!r}", lambda: client().read_workers_for_work_pool(pool_name))
-    return [Worker(one.name, str(getattr(one.status, "value", one.status)), one.last_heartbeat_time) for one in found]
+    return [
+        Worker(worker.name, str(getattr(worker.status, "value", worker.status)), worker.last_heartbeat_time)
+        for worker in found
+    ]

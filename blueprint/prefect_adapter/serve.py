@@ -51,4 +51,4 @@ def _served(flow: Flow[..., Any], settings: Settings, root: Path) -> dict[str, A
 
 
 if __name__ == "__main__":
-    serve([Settings.model_validate(one) for one in json.loads(os.environ[SETTINGS_VARIABLE])], Path.cwd())
+    serve([Settings.model_validate(values) for values in json.loads(os.environ[SETTINGS_VARIABLE])], Path.cwd())

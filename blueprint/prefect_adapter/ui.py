@@ -1,4 +1,4 @@
-"""What Prefect's UI is given: the page, the address that it calls, and the query that its deployments page makes."""
+"""Reads Prefect's UI: the page, the address that it calls, and the query of its deployments page."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def listed(settings: Settings, authorization: str | None, name: str) -> frozense
     with _reading(settings) as client:
         answer = client.post(f"{settings.api_url}/deployments/paginate", json=query, headers=headers)
         answer.raise_for_status()
-        return frozenset(str(one["id"]) for one in answer.json()["results"])
+        return frozenset(str(entry["id"]) for entry in answer.json()["results"])
 
 
 @contextlib.contextmanager

@@ -107,7 +107,7 @@ class Context:
         return f"{self.mark}:{case}"
 
     def tags(self, case: int | str) -> tuple[str, ...]:
-        """All the tags of such a flow run."""
+        """Return all the tags of such a flow run."""
         return tuple(dict.fromkeys((self.tag(case), self.mark, self.execution_mark)))
 
     def runs_of(self, case: int | str) -> list[Run]:

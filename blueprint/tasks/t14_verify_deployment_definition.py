@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def verify_definition(ctx: Context, control: TaskControl) -> Evidence:
     """Prove that the definition can be deployed: entrypoint, schedule, default parameters, a free name."""
     from blueprint.config.schedule import fire_times
-    from blueprint.tasks.common.deploying import own_deployment, see_that_no_other_has_its_name
+    from blueprint.tasks.common.deploying import own_deployment, require_unique_name
 
     settings = ctx.settings
     target = ctx.desired_deployment(control)
@@ -38,7 +38,7 @@ def verify_definition(ctx: Context, control: TaskControl) -> Evidence:
             hint="Correct them and run again.",
         )
     own_deployment(ctx, target)
-    see_that_no_other_has_its_name(ctx, target)
+    require_unique_name(ctx, target)
     details: dict[str, Any] = {
         "deployment": f"{target.flow_name}/{target.name}",
         "entrypoint": target.entrypoint,

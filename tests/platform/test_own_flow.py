@@ -72,6 +72,9 @@ KINDS = {
     "in a package, with a relative import": Kind("shop/flows.py:sell", as_script=False),
     "in a package, named by its module": Kind("shop.flows.sell"),
     "longer than many heartbeats": Kind("slow.py:slow", {"parameters": {"seconds": 15}}, as_script=False),
+    "that sets a signal's handler at import": Kind(
+        "signals.py:signals", {"parameters": {"times": 2}, "check": "signals:seen"}, task_runs=0
+    ),
     "first of several in a file": Kind("several.py:first", task_runs=0, as_script=False),
     "second of several in a file": Kind("several.py:second", task_runs=0, as_script=False),
 }

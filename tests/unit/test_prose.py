@@ -18,12 +18,7 @@ from blueprint.prefect_adapter.flow_host import FlowHost
 REPO = Path(__file__).resolve().parents[2]
 README, GUIDE = REPO / "README.md", REPO / "docs" / "your-own-flow.md"
 PAGES = (README, REPO / "CONTRIBUTING.md", REPO / "CHANGELOG.md", *sorted((REPO / "docs").glob("*.md")))
-MODULES = (
-    REPO / "run_blueprint.py",
-    *sorted(
-        module for module in (REPO / "blueprint").rglob("*.py") if not {"common", "prefect_adapter"} & set(module.parts)
-    ),
-)
+MODULES = (REPO / "run_blueprint.py", *sorted((REPO / "blueprint").rglob("*.py")))
 MOST_WORDS = 20
 RIDDLES = re.compile(r"(What|Who|Whom|Whose|Where|When|Why|Whether|How|That|Not|Nothing|Nobody|And|But)\b")
 

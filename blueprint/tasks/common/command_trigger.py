@@ -1,4 +1,4 @@
-"""Triggers a run as a user does at the command line: with `prefect deployment run`, in a process of its own."""
+"""Triggers a run as a user does at the command line, with `prefect deployment run`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def command(
 def trigger_by_command(
     ctx: Context, control: TaskControl, case: int, parameters: Mapping[str, Any], *, as_json: bool
 ) -> tuple[Triggered, Command]:
-    """Have one flow run for a case of this execution: the one that is there, or one that the command makes.
+    """Have one flow run for a case of this execution, made by the command unless it is there.
 
     The command takes no idempotency key. What an execution that was killed has left of it is ended first; the run that
     it made is found by its tag.

@@ -1,4 +1,4 @@
-"""How task 15 makes the deployments: with `flow.deploy` each, or by one process that serves them all."""
+"""Makes the deployments of task 15: with `flow.deploy`, or by one process that serves them all."""
 
 from __future__ import annotations
 
@@ -32,10 +32,14 @@ def own_deployment(ctx: Context, target: DesiredDeployment) -> Deployment | None
     return found
 
 
-def see_that_no_other_has_its_name(ctx: Context, target: DesiredDeployment) -> None:
-    """Two flows in different files may call themselves the same: then the second deployment would replace the first."""
-    names = [dataclasses.replace(ctx, settings=settings).desired_deployment() for settings in ctx.every]
-    same = [one.entrypoint for one in names if (one.flow_name, one.name) == (target.flow_name, target.name)]
+def require_unique_name(ctx: Context, target: DesiredDeployment) -> None:
+    """Refuse two flows of the same name in different files: the second deployment would replace the first.
+
+    Raises:
+        TaskFailed: There are two.
+    """
+    targets = [dataclasses.replace(ctx, settings=settings).desired_deployment() for settings in ctx.every]
+    same = [other.entrypoint for other in targets if (other.flow_name, other.name) == (target.flow_name, target.name)]
     if len(same) > 1:
         raise TaskFailed(
             f"{' and '.join(same)} would both be the deployment {target.flow_name}/{target.name}.",
@@ -45,7 +49,7 @@ def see_that_no_other_has_its_name(ctx: Context, target: DesiredDeployment) -> N
 
 
 def deploy(ctx: Context, target: DesiredDeployment, control: TaskControl) -> str:
-    """Deploy with `flow.deploy` what is not as wanted; gives what was not."""
+    """Deploy with `flow.deploy` unless all is as wanted; return what was not."""
     before = own_deployment(ctx, target)
     differences = _differences(target, before)
     # A new one twice: the second time must keep the first's id. The schedule comes with the second: to deploy again is
@@ -64,7 +68,7 @@ def _differences(target: DesiredDeployment, found: Deployment | None) -> list[st
 
 
 def serve(ctx: Context, control: TaskControl, before: list[tuple[DesiredDeployment, Deployment | None]]) -> str:
-    """Have one process serve all deployments; gives why it had to be started, if it had."""
+    """Have one process serve all deployments; return why it had to be started, if it had."""
     started = ctx.platform.worker.ensure(control)
     if started.changed:
         lost = orphans.crash_those_before_the_worker(ctx, specs.RUNNER)
@@ -100,6 +104,6 @@ def wait_as_wanted(ctx: Context, target: DesiredDeployment, control: TaskControl
 
 
 def because(reason: str, crashed: list[str]) -> str:
-    """Why it had to act, with the runs that an earlier worker left behind."""
+    """Return why it had to act, with the runs that an earlier worker left behind."""
     told = f"flow runs that had lost their process were marked Crashed: {', '.join(crashed)}" if crashed else ""
     return "; ".join(filter(None, (reason, told)))

@@ -1,4 +1,4 @@
-"""Task 28: what the platform does when things fail, made to happen at the source and written down with its times."""
+"""Task 28: failures that are made to happen at the source, proven, and written down with their times."""
 
 from __future__ import annotations
 
@@ -91,12 +91,12 @@ def fill(value: Any, places: Mapping[str, str]) -> Any:
 def _retries(run: Run) -> list[list[Transition]]:
     """For the flow run and each task run that was retried: its states, in order."""
     histories = [flow_runs.transitions(run.id)]
-    histories += [flow_runs.task_run_transitions(one.id) for one in flow_runs.task_runs(run.id)]
+    histories += [flow_runs.task_run_transitions(task_run.id) for task_run in flow_runs.task_runs(run.id)]
     return [states for states in histories if _waits(states)]
 
 
 def _waits(states: list[Transition]) -> list[int]:
-    """Where in the history a retry was decided: at AwaitingRetry, or, if there is no delay, at Retrying itself."""
+    """Return where in the history a retry was decided: at AwaitingRetry, or at Retrying without a delay."""
     return [
         index
         for index, state in enumerate(states)
@@ -108,7 +108,7 @@ def _require_policy(run: Run, policy: RetryPolicy | None, exactly: bool) -> list
     """Return the history that shows as many retries as the policy says, and as far apart.
 
     Raises:
-        TaskFailed: It does not.
+        TaskFailed: It shows others.
     """
     histories = _retries(run)
     history = max(histories, key=len) if histories else []
@@ -132,7 +132,10 @@ def _require_policy(run: Run, policy: RetryPolicy | None, exactly: bool) -> list
 
 
 def retry_delay(history: list[Transition], index: int) -> float:
-    """Return for how many seconds the retry decided at this state was put off; 0 if it did not wait for them."""
+    """Return for how many seconds the retry decided at this state was put off.
+
+    0 if it did not wait for them.
+    """
     waiting = history[index]
     following = history[index + 1] if index + 1 < len(history) else None
     if waiting.scheduled is None or following is None or following.at < waiting.scheduled:

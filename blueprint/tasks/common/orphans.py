@@ -57,15 +57,15 @@ def crash_those_before_the_worker(ctx: Context, name: str = specs.WORKER) -> lis
     if process is None:
         return []
     started = datetime.now(UTC) - timedelta(seconds=process.age())
-    names = {one.settings.deployment for one in ctx.each().values()}
-    every = [one for name in sorted(names) for one in deployments.deployments_named(name)]
-    at_work = [run for one in every for run in flow_runs.runs(deployment_id=one.id, types=AT_WORK)]
+    names = {own.settings.deployment for own in ctx.each().values()}
+    found = [deployment for name in sorted(names) for deployment in deployments.deployments_named(name)]
+    at_work = [run for deployment in found for run in flow_runs.runs(deployment_id=deployment.id, types=AT_WORK)]
     lost = [run for run in _without_process(ctx, at_work) if _is_ours(ctx, run)]
     return _crash(run for run in lost if flow_runs.transitions(run.id)[-1].at < started)
 
 
 def crash_if_lost(ctx: Context, run: Run, control: TaskControl) -> bool:
-    """Mark a run that has no process for longer than a worker takes to start it or to report its end.
+    """Mark a run whose process is missing for longer than a worker takes to start or report it.
 
     Returns:
         Whether it was marked. At once False when the run is not at work, or has its process.
@@ -87,7 +87,7 @@ class Watch:
     """Looks at a run from time to time, and says when its process has been missing for too long.
 
     Attributes:
-        missing_since: On the handle's clock, when the process was first not there; None while all is well.
+        missing_since: On the control's clock, when the process was first not there; None while all is well.
     """
 
     ctx: Context
@@ -96,7 +96,7 @@ class Watch:
     _next_look: float = 0.0
 
     def sees_lost(self, run: Run) -> bool:
-        """Whether the run, as just read from the server, is at work without a process, and has been for a while."""
+        """Tell whether the run, as just read, is at work without a process, and has been for a while."""
         now = self.control.clock()
         if run.type not in AT_WORK:
             self.missing_since = None

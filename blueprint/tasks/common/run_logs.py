@@ -1,4 +1,4 @@
-"""What flow runs wrote, as the worker's log has it: the other side of what the API must hold."""
+"""The lines that flow runs wrote to the worker's log: the other side of what the API must hold."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _LINE = re.compile(r"(?:Flow|Task) run '(?P<name>[^']+)' - (?P<message>.*)$")
 
 
 def own_task_names(runs: Iterable[Run], others: Iterable[Run]) -> Mapping[str, set[str]]:
-    """For each run's id, the names of its task runs that no other run has.
+    """Return, for each run's id, the names of its task runs that no other run has.
 
     A task run's name ends in three characters of its id, so that runs at work side by side now and then share one;
     whose a line under such a name is cannot be told.
     """
     every = {run.id: run for run in (*runs, *others)}
-    names = {run_id: {one.name for one in flow_runs.task_runs(run_id)} for run_id in every}
+    names = {run_id: {task_run.name for task_run in flow_runs.task_runs(run_id)} for run_id in every}
     owners = Counter(name for of_run in names.values() for name in of_run)
     return {run_id: {name for name in of_run if owners[name] == 1} for run_id, of_run in names.items()}
 

@@ -1,4 +1,4 @@
-"""A child process of a task that `stop` and the next execution find, if this one is killed while it runs."""
+"""A task's child process that `stop` and the next execution find if this one is killed."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def wait_for_end(ctx: Context, run: Run, control: TaskControl) -> Run:
 
 
 def _idle(ctx: Context, run: Run) -> str:
-    """Why nobody takes a run that is due: what to say beside its state."""
+    """Return why nobody takes a run that is due, to be said beside its state."""
     service = specs.RUNNER if ctx.settings.serves else specs.WORKER
     state = ctx.services.state(service)
     if state in ("running", "frozen"):
@@ -149,7 +149,7 @@ def prove_completed(ctx: Context, run: Run, control: TaskControl) -> dict[str, A
     task_runs = settled_task_runs(ctx, run, control)
     expected = len(ctx.settings.tasks)
     # A flow that we know nothing of may live with a failed task and say so: it is the flow run that must be Completed.
-    unfinished = [one.name for one in task_runs if one.type != "COMPLETED" and (expected or not one.is_final)]
+    unfinished = [task.name for task in task_runs if task.type != "COMPLETED" and (expected or not task.is_final)]
     if unfinished or len(task_runs) < expected:
         raise TaskFailed(
             f"Flow run {run.name} has {len(task_runs)} task runs, {len(unfinished)} of them not Completed; "
@@ -167,10 +167,10 @@ def prove_completed(ctx: Context, run: Run, control: TaskControl) -> dict[str, A
 
 
 def _by_name(task_runs: list[Run]) -> dict[str, str]:
-    """Each task run's state; Prefect's names have three hexadecimal digits at the end, which 200 runs soon share."""
+    """Return each task run's state; names end in three hexadecimal digits, which 200 runs soon share."""
     states: dict[str, str] = {}
-    for one in task_runs:
-        states[one.name if one.name not in states else f"{one.name} ({one.id})"] = one.state
+    for task in task_runs:
+        states[task.name if task.name not in states else f"{task.name} ({task.id})"] = task.state
     return states
 
 
@@ -186,13 +186,13 @@ def settled_task_runs(ctx: Context, run: Run, control: TaskControl) -> list[Run]
     def settled() -> list[Run]:
         nonlocal news, since
         seen = flow_runs.task_runs(run.id)
-        moving = sum(not one.is_final for one in seen)
+        moving = sum(not task.is_final for task in seen)
         if news != (len(seen), moving):
             news, since = (len(seen), moving), control.clock()
         try:
             if moving or len(seen) < expected:
                 raise NotReady(f"{moving} of {len(seen)} task runs of {run.name} have not ended for the server yet")
-            missing = set() if expected else _logged_task_runs(run) - {one.id for one in seen}
+            missing = set() if expected else _logged_task_runs(run) - {task.id for task in seen}
             if missing:
                 raise NotReady(f"the server has not heard of {len(missing)} task runs of {run.name} yet")
         except NotReady:
@@ -215,7 +215,7 @@ def _logged_task_runs(run: Run) -> set[str]:
 
 
 def in_order(states: list[Transition]) -> bool:
-    """Whether the states are Scheduled → Pending → Running → Completed; within a type the names (Late) may vary.
+    """Tell whether the states are Scheduled → Pending → Running → Completed; Late is a Scheduled one.
 
     A crash that was told by us does not count when the run has completed: its process was there after all.
     """
@@ -224,7 +224,7 @@ def in_order(states: list[Transition]) -> bool:
 
 
 def task_runs_summary(details: Mapping[str, Any]) -> str:
-    """How many task runs there were, and those that did not complete."""
+    """Return how many task runs there were, and those that did not complete."""
     states = [state for state in details["task_runs"].values() if state not in ("Completed", "Cached")]
     others = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     return f"{len(details['task_runs'])} task runs{f' ({others})' if others else ''}"
