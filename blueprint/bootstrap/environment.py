@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from blueprint.bootstrap.failures import Cause, cause_of, no_room
@@ -18,7 +17,10 @@ from blueprint.core.task import Evidence, TaskControl, TaskStopped
 from blueprint.core.venv import CONFIG, STAMP, dotted, problem, site_packages
 from blueprint.core.workspace import Workspace
 
-_IDENTIFY = "import json, platform, sys;print(json.dumps([sys.prefix, sys.base_prefix, platform.python_version()]))"
+_IDENTIFY = (
+    "import json, platform, sys;"
+    "print(json.dumps(dict(prefix=sys.prefix, base=sys.base_prefix, version=platform.python_version())))"
+)
 _SECONDS_TO_START = 30
 
 
@@ -31,15 +33,6 @@ def base_python() -> str:
     """Return the interpreter that lies below this process, outside any virtual environment."""
     base: str = getattr(sys, "_base_executable", "") or sys.executable
     return base
-
-
-@dataclass(frozen=True)
-class _Interpreter:
-    """The places and the version that `.venv/bin/python` tells of itself."""
-
-    prefix: str
-    base: str
-    version: str
 
 
 class _Unfit(Exception):
@@ -70,8 +63,8 @@ def ensure_environment(workspace: Workspace, control: TaskControl) -> Evidence:
             ) from still
     _stamp(workspace.venv)
     return Evidence(
-        f".venv with Python {found.version} of {found.base}",
-        {**asdict(found), "site_packages": str(site_packages(workspace.venv))},
+        f".venv with Python {found['version']} of {found['base']}",
+        {**found, "site_packages": str(site_packages(workspace.venv))},
         changed=bool(reason),
         reason=reason,
     )
@@ -87,8 +80,11 @@ def _stamp(venv: Path) -> None:
         raise refused(error, path) from error
 
 
-def _inspect(workspace: Workspace, control: TaskControl) -> _Interpreter:
+def _inspect(workspace: Workspace, control: TaskControl) -> dict[str, str]:
     """Read the files of `.venv`, then really start its interpreter (about 20 ms).
+
+    Returns:
+        The interpreter's prefix, its base's prefix, and its version.
 
     Raises:
         _Unfit: It cannot be used.
@@ -100,16 +96,16 @@ def _inspect(workspace: Workspace, control: TaskControl) -> _Interpreter:
         answer = child.run([workspace.python, "-I", "-c", _IDENTIFY], control, seconds=_SECONDS_TO_START)
         if answer.returncode != 0:
             raise _Unfit(f"its Python does not run ({answer.last_line()})")
-        prefix, base, version = json.loads(answer.output)
+        found: dict[str, str] = json.loads(answer.output)
     except (OSError, ValueError) as error:
         raise _Unfit(f"its Python does not run ({error})") from error
     except TaskStopped:
         if control.stopped.is_set() or control.remaining() <= 0:
             raise
         raise _Unfit(f"its Python did not start within {_SECONDS_TO_START} s") from None
-    if os.path.realpath(prefix) != os.path.realpath(workspace.venv):
-        raise _Unfit(f"its Python runs in another environment ({prefix})")
-    return _Interpreter(prefix, base, version)
+    if os.path.realpath(found["prefix"]) != os.path.realpath(workspace.venv):
+        raise _Unfit(f"its Python runs in another environment ({found['prefix']})")
+    return found
 
 
 def _require_ours(venv: Path, reason: str) -> None:

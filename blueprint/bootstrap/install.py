@@ -90,14 +90,14 @@ def install(workspace: Workspace, control: TaskControl, *, lock: str = LOCK, ext
 
 @dataclass
 class _Installation:
-    """One installation at work, and what is to be told of it.
+    """An installation at work, and what the evidence tells of it.
 
     Attributes:
         workspace: Its `.venv` is healthy.
         control: Of the task.
         pins: All packages of the lock, also those of other machines.
         installer: The installer that did the work.
-        notes: What went otherwise than with uv at the first attempt, as parts of a sentence.
+        notes: Why it was not uv at the first attempt, as parts of a sentence.
     """
 
     workspace: Workspace
@@ -164,7 +164,7 @@ class _Installation:
                 continue
             failures.clear()
             left = self.compare()
-            if left and not left.packages:  # pip compiles nothing, and uv only what it has just installed
+            if left and not left.packages:  # uv compiles what it has just installed, and only that
                 installers.compile_bytecode(self.workspace, self.control)
                 left = self.compare()
             if not left:

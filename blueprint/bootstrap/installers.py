@@ -105,6 +105,7 @@ def install_with_pip(
     # No dependencies: the lock names them all, and old pip takes `sqlalchemy[asyncio]==…` for unpinned otherwise.
     argv += ["--require-hashes", "--no-deps"] if constraints is None else ["--constraint", str(constraints)]
     _run(workspace, control, [*argv, "--requirement", str(requirements)], environment)
+    compile_bytecode(workspace, control)
     return f"{version} ({program[0]})"
 
 
