@@ -36,6 +36,7 @@ class BlueprintError(Exception):
     def __init__(
         self, what: str, hint: str = "", where_to_look: str = "", details: dict[str, object] | None = None
     ) -> None:
+        """Keep the sentences and the readings."""
         super().__init__(what, hint, where_to_look)
         self.what = what
         self.hint = hint
@@ -43,6 +44,7 @@ class BlueprintError(Exception):
         self.details = details or {}
 
     def __str__(self) -> str:
+        """Return what happened and what to do next."""
         return f"{self.what} {self.hint}".strip()
 
 
