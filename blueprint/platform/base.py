@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from blueprint.core import http
 from blueprint.core.task import TaskControl
@@ -30,12 +29,11 @@ class Change:
     reason: str = ""
 
 
-class Service(Protocol):
-    """A server, worker or support process, wherever it runs."""
+class Service:
+    """A server, worker or support process, wherever it runs; what is not overridden holds for one elsewhere."""
 
     def begin(self, control: TaskControl) -> None:
         """Start it without waiting, if it is managed here and not running."""
-        ...
 
     def ensure(self, control: TaskControl) -> Change:
         """Have it up: start it if it is managed here, else wait for it.
@@ -44,7 +42,15 @@ class Service(Protocol):
             BlueprintError: It is not up.
             TaskStopped: The execution was interrupted.
         """
-        ...
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Require that it can do its work.
+
+        Raises:
+            NotReady: It cannot; says what it answered.
+        """
+        raise NotImplementedError
 
     def instances(self) -> tuple[ProcessIdentity, ...]:
         """Return its processes, proven ours and holding its port; empty if it is not managed here.
@@ -53,23 +59,15 @@ class Service(Protocol):
             NotReady: It is managed here and does not run; says how it is.
             EnvironmentRefused: A stranger holds its port.
         """
-        ...
-
-    def check(self) -> None:
-        """Require that it can do its work.
-
-        Raises:
-            NotReady: It cannot; says what it answered.
-        """
-        ...
+        return ()
 
     def log(self) -> ServiceLog | None:
         """Return its log; None if it cannot be read here."""
-        ...
+        return None
 
 
 @dataclass(frozen=True)
-class ManagedService:
+class ManagedService(Service):
     """A service whose process is started, adopted and stopped here.
 
     Attributes:
@@ -93,21 +91,21 @@ class ManagedService:
         change = self.manager.ensure(self.spec, control)
         return Change(change.changed, change.reason)
 
-    def instances(self) -> tuple[ProcessIdentity, ...]:
-        """Return its main process, proven ours and holding its port."""
-        return (self.manager.require_running(self.spec),)
-
     def check(self) -> None:
         """Require that it can do its work."""
         self.spec.ready()
 
-    def log(self) -> ServiceLog | None:
+    def instances(self) -> tuple[ProcessIdentity, ...]:
+        """Return its main process, proven ours and holding its port."""
+        return (self.manager.require_running(self.spec),)
+
+    def log(self) -> ServiceLog:
         """Return its log."""
-        return ServiceLog(Path(self.spec.log))
+        return ServiceLog(self.spec.log)
 
 
 @dataclass(frozen=True)
-class ExternalService:
+class ExternalService(Service):
     """A service that somebody else runs: it can be asked, but not started or looked into.
 
     Attributes:
@@ -118,9 +116,6 @@ class ExternalService:
     title: str
     probe: Callable[[], None]
 
-    def begin(self, control: TaskControl) -> None:
-        """Do nothing: whoever runs it starts it."""
-
     def ensure(self, control: TaskControl) -> Change:
         """Wait until it is up."""
         from blueprint.core.waiting import wait_until
@@ -128,17 +123,9 @@ class ExternalService:
         wait_until(control, self.probe, what=f"{self.title} to be ready")
         return Change(changed=False)
 
-    def instances(self) -> tuple[ProcessIdentity, ...]:
-        """Return nothing: its processes cannot be seen."""
-        return ()
-
     def check(self) -> None:
         """Require that it can do its work."""
         self.probe()
-
-    def log(self) -> ServiceLog | None:
-        """Return nothing: its log cannot be read here."""
-        return None
 
 
 @dataclass(frozen=True)

@@ -236,9 +236,7 @@ def test_a_service_is_up_by_its_own_process_and_down_by_the_cause_in_its_log(hou
     (process,) = service.instances()
     platform = replace(_named_by_the_user(server), servers=(service,))
     assert f"pid {process.pid}" in _look(platform)["server"].detail
-    log = service.log()
-    assert log is not None
-    with log.path.open("a") as file:
+    with service.log().path.open("a") as file:
         file.write("OSError: the disk is on fire\n")
     house.kill(process.pid)
     assert "its log says: OSError: the disk is on fire" in _look(platform)["server"].detail
