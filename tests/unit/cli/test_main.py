@@ -16,6 +16,7 @@ from blueprint import bootstrap
 from blueprint.bootstrap.environment import base_python
 from blueprint.core.task import within
 from blueprint.core.workspace import Workspace
+from blueprint.execution.lock import ExecutionLock
 from tests.support.live_platform import copy_checkout
 
 PLANTED = "planted-secret"
@@ -174,3 +175,22 @@ def test_secrets_are_masked_in_the_report_of_a_bug(tmp_path: Path) -> None:
     kept = (root / "logs" / "bug.log").read_text()
     assert "Traceback" in kept
     assert "planted-secret" not in answer.stderr + answer.stdout + kept
+
+
+@pytest.mark.parametrize("arguments", [("init", "flow.py:nightly"), ("test",), ("stop",), ("--phase", "1")])
+def test_every_command_that_changes_something_waits_for_no_other_but_is_told_who_is_at_work(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    root = copy_checkout(tmp_path / "project")
+    (root / "flow.py").write_text("from prefect import flow\n\n\n@flow\ndef nightly():\n    pass\n")
+    (root / "pyproject.toml").write_text((root / "pyproject.toml").read_text().replace("[tool.blueprint]", ""))
+    workspace = Workspace(root)
+    workspace.prepare()
+    lock = ExecutionLock.acquire(workspace, "run_blueprint.py --phase all")
+    try:
+        answer = ran(root, *arguments)
+    finally:
+        lock.release()
+    assert answer.returncode == 4, answer.stdout + answer.stderr
+    assert f"pid {os.getpid()}" in answer.stderr
+    assert not (root / ".venv").exists()
