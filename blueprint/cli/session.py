@@ -21,12 +21,12 @@ from blueprint.cli.planning import plan_for
 from blueprint.config.redaction import REDACTOR, redact_command, redact_setting
 from blueprint.core.errors import BlueprintError, ExitCode
 from blueprint.core.workspace import Workspace, new_execution_id
-from blueprint.execution import archive, history
+from blueprint.execution.archive import rotate
 from blueprint.execution.events import Event, ExecutionFinished, ExecutionStarted
 from blueprint.execution.executor import Executor
 from blueprint.execution.history import ExecutionRecord, History
 from blueprint.execution.interruption import Interruption
-from blueprint.execution.journal import Journal
+from blueprint.execution.journal import Journal, scan
 from blueprint.execution.lock import ExecutionLock
 from blueprint.execution.plan import Mode, Plan, PlannedTask
 from blueprint.reports import record, summary
@@ -128,16 +128,17 @@ def begin(options: Options, workspace: Workspace, interruption: Interruption, fl
     workspace.prepare()
     command = redact_command(("run_blueprint.py", *options.argv))
     lock = ExecutionLock.acquire(workspace, command)
-    past = history.load(workspace.journal)
-    plan = plan_for(options, past)
+    scanned = scan(workspace.journal)
+    if rotate(workspace.journal, workspace.archive):
+        scanned = scan(workspace.journal)
+    plan = plan_for(options, History(scanned.records))
     if not plan.to_run:
         lock.release()
         return None
     before = remembered.by_key(remembered.remembered(workspace))
     settings = remembered.propose(workspace, options.settings)
-    archive.rotate(workspace.journal, workspace.archive)
     execution = new_execution_id()
-    journal = Journal.open(workspace.journal, execution, redact=REDACTOR)
+    journal = Journal.open(workspace.journal, execution, scanned=scanned, redact=REDACTOR)
     started = ExecutionStarted(
         origin=plan.origin or execution,
         command=command,
@@ -166,13 +167,14 @@ def begin(options: Options, workspace: Workspace, interruption: Interruption, fl
 def take_over(handed: dict[str, str], workspace: Workspace, interruption: Interruption) -> Session:
     """Continue the execution that the system's Python began in this same process."""
     lock = ExecutionLock.adopt(workspace, int(handed["lock"]))
-    past = history.load(workspace.journal)
+    scanned = scan(workspace.journal)
+    past = History(scanned.records)
     own = past.last
     if own is None or own.id != handed["execution"]:  # the lock is ours, so nobody else can have begun one
         raise RuntimeError(f"the journal does not end with execution {handed['execution']}")
     tasks = (PlannedTask(spec, Mode(own.plan[spec.number]), "as planned") for spec in specs())
     plan = Plan(tuple(tasks), own.origin)
-    journal = Journal.open(workspace.journal, own.id, redact=REDACTOR)
+    journal = Journal.open(workspace.journal, own.id, scanned=scanned, redact=REDACTOR)
     settings = remembered.remembered(workspace)
     return _session(workspace, own, plan, float(handed["began"]), settings, lock, journal, past, interruption)
 

@@ -18,7 +18,7 @@ KEPT_EXECUTIONS = 20
 LARGEST_JOURNAL = 2_000_000  # bytes; an execution takes about 35,000
 
 
-def rotate(path: Path, folder: Path, *, keep: int = KEPT_EXECUTIONS, largest: int = LARGEST_JOURNAL) -> None:
+def rotate(path: Path, folder: Path, *, keep: int = KEPT_EXECUTIONS, largest: int = LARGEST_JOURNAL) -> bool:
     """Move all but the newest executions of a large journal to a file in the archive.
 
     The file is named after the first execution in it: killed between the two writes, the next rotation writes the same
@@ -30,12 +30,15 @@ def rotate(path: Path, folder: Path, *, keep: int = KEPT_EXECUTIONS, largest: in
         keep: How many executions stay.
         largest: The size in bytes up to which nothing is moved.
 
+    Returns:
+        Whether something was moved.
+
     Raises:
         EnvironmentRefused: The disk does not allow it; the journal is untouched.
     """
     try:
         if not path.exists() or path.stat().st_size <= largest:
-            return
+            return False
         data = path.read_bytes()
     except OSError as error:
         raise refused(error, path) from error
@@ -46,11 +49,12 @@ def rotate(path: Path, folder: Path, *, keep: int = KEPT_EXECUTIONS, largest: in
             starts.append((at, str(json.loads(line)["execution"])))
         at += len(line)
     if len(starts) <= keep:
-        return
+        return False
     cut = starts[-keep][0]
     private_folder(folder)
     write_whole(folder / f"{starts[0][1]}.jsonl", data[:cut].decode("ascii"))
     write_whole(path, data[cut:].decode("ascii", "surrogateescape"))
+    return True
 
 
 def records(folder: Path) -> Iterator[dict[str, Any]]:

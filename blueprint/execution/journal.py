@@ -69,7 +69,14 @@ class Journal:
         self._unsure_from: int | None = None  # from this offset on, the file may hold a part of a record
 
     @classmethod
-    def open(cls, path: Path, execution: str = "", *, redact: Callable[[Any], Any] = lambda value: value) -> Journal:
+    def open(
+        cls,
+        path: Path,
+        execution: str = "",
+        *,
+        scanned: Scan | None = None,
+        redact: Callable[[Any], Any] = lambda value: value,
+    ) -> Journal:
         """Open the journal for appending, and make it if there is none.
 
         A last line that a crash tore is cut off first, and a record `journal sealed` with the bytes that were cut
@@ -78,13 +85,14 @@ class Journal:
         Args:
             path: The file; its folder is there.
             execution: The id that each appended record gets.
+            scanned: The file's content, if the caller has read it under the execution lock already.
             redact: Takes the secrets out of JSON values; called for every record before it is written.
 
         Raises:
             JournalDamaged: There is a bad line before the last one. The file is left as it is.
             EnvironmentRefused: The file cannot be read or written.
         """
-        scan = _scan(path)
+        found = scan(path) if scanned is None else scanned
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
         except OSError as error:
@@ -93,11 +101,11 @@ class Journal:
         try:
             os.fchmod(fd, PRIVATE_FILE)
             sync_folder(path.parent)
-            if scan.torn:
-                os.ftruncate(fd, scan.good_bytes)
+            if found.torn:
+                os.ftruncate(fd, found.good_bytes)
                 os.fsync(fd)
-                torn = scan.torn[:_TORN_BYTES_KEPT].decode("ascii", "backslashreplace")
-                journal.append(JournalSealed(len(scan.records) + 1, len(scan.torn), torn))
+                torn = found.torn[:_TORN_BYTES_KEPT].decode("ascii", "backslashreplace")
+                journal.append(JournalSealed(len(found.records) + 1, len(found.torn), torn))
         except (OSError, EnvironmentRefused) as error:
             journal.close()
             raise refused(error, path) if isinstance(error, OSError) else error from error
@@ -170,22 +178,30 @@ def read(path: Path) -> list[dict[str, Any]]:
         JournalDamaged: There is a bad line before the last one.
         EnvironmentRefused: The file cannot be read.
     """
-    return list(_scan(path).records)
+    return list(scan(path).records)
 
 
 @dataclass(frozen=True)
-class _Scan:
+class Scan:
+    """The content of a journal.
+
+    Attributes:
+        records: The whole records, in order.
+        good_bytes: Where they end.
+        torn: The bytes behind them: a last record that a crash tore.
+    """
+
     records: tuple[dict[str, Any], ...]
     good_bytes: int
     torn: bytes
 
 
-def _scan(path: Path) -> _Scan:
+def scan(path: Path) -> Scan:
     """Read the records; a crash can spoil only the last line, as each is on disk before the next."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return _Scan((), 0, b"")
+        return Scan((), 0, b"")
     except OSError as error:
         raise refused(error, path) from error
     records: list[dict[str, Any]] = []
@@ -197,7 +213,7 @@ def _scan(path: Path) -> _Scan:
         except ValueError as error:
             if number < len(lines) or _hides_a_record(line):
                 raise JournalDamaged(path, number, str(error)) from error
-            return _Scan(tuple(records), good_bytes, line)
+            return Scan(tuple(records), good_bytes, line)
         if record["v"] != FORMAT:  # a whole record, so never taken for a torn one
             raise EnvironmentRefused(
                 f"The journal {path} was written by another version of this program (line {number}: {record['v']!r}).",
@@ -205,7 +221,7 @@ def _scan(path: Path) -> _Scan:
             )
         records.append(record)
         good_bytes += len(line)
-    return _Scan(tuple(records), good_bytes, b"")
+    return Scan(tuple(records), good_bytes, b"")
 
 
 def _line(record: dict[str, Any]) -> bytes:

@@ -6,7 +6,7 @@ import json
 import shutil
 import zlib
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -17,6 +17,7 @@ from blueprint.cli.remembered import accept, remembered
 from blueprint.cli.session import Session
 from blueprint.core.errors import EnvironmentRefused, ExitCode, UsageError
 from blueprint.core.workspace import Workspace
+from blueprint.execution import journal
 from blueprint.execution.events import Unit
 from blueprint.execution.executor import Executor
 from blueprint.execution.history import ExecutionRecord, load
@@ -137,3 +138,18 @@ def test_secrets_of_the_command_line_reach_neither_journal_nor_log_nor_lock(work
     written = [path for path in workspace.root.rglob("*") if path.is_file() and b"hunter22" in path.read_bytes()]
     assert written == [workspace.remembered_settings]  # private, and needed by the next command
     assert workspace.remembered_settings.stat().st_mode & 0o077 == 0
+
+
+def test_a_command_parses_the_journal_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    end(begin(workspace, *ALL))
+    lines = len(workspace.journal.read_bytes().splitlines())
+    parsed: list[bytes] = []
+    original = journal._parsed
+
+    def counts(line: bytes) -> dict[str, Any]:
+        parsed.append(line)
+        return original(line)
+
+    monkeypatch.setattr(journal, "_parsed", counts)
+    end(begin(workspace, "--resume"))
+    assert len(parsed) == lines
