@@ -50,7 +50,7 @@ class ExecutionLock:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _is_at(path, fd):  # else the state folder was removed between the two calls: lock the new file
-                    _tell_who_holds(fd, command)
+                    _write_holder(fd, command)
                     os.set_inheritable(fd, True)
                     return cls(path, fd)
                 os.close(fd)
@@ -58,7 +58,7 @@ class ExecutionLock:
                 holder = _holder(fd)
                 os.close(fd)
                 raise EnvironmentRefused(
-                    f"Another execution is at work in this folder: {holder}.",
+                    f"Another execution is running in this folder: {holder}.",
                     "Wait for it to end, or end it with Ctrl-C in its terminal.",
                 ) from None
             except OSError as error:
@@ -79,7 +79,8 @@ class ExecutionLock:
             os.set_inheritable(fd, False)
         except OSError as error:
             raise EnvironmentRefused(
-                f"The execution's lock did not come over to the virtual environment: {error}.", "Run the command again."
+                f"The lock was not passed on to the virtual environment: {error}.",
+                "Run the command again.",
             ) from error
         return cls(workspace.lock, fd)
 
@@ -119,7 +120,7 @@ def _is_at(path: Path, fd: int) -> bool:
         return False
 
 
-def _tell_who_holds(fd: int, command: str) -> None:
+def _write_holder(fd: int, command: str) -> None:
     holder = {
         "pid": os.getpid(),
         "started": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),

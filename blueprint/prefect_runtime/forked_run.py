@@ -101,12 +101,12 @@ class ForkedRuns:
         multiprocessing_process.current_process().authkey = os.urandom(32)
         main = threading.main_thread()
         main._set_native_id()  # type: ignore[attr-defined]  # Python 3.11 leaves that of the process forked from
-        self._go_on_as(command, self.difference(command))
+        self._execute_instead(command, self.difference(command))
         prepared = _prepare(command)
-        self._go_on_as(prepared, self.difference(prepared, engine=True))
+        self._execute_instead(prepared, self.difference(prepared, engine=True))
         _become_engine()
 
-    def _go_on_as(self, command: Command, difference: str) -> None:
+    def _execute_instead(self, command: Command, difference: str) -> None:
         """Take on a program's environment and folder; become the program itself if this process is not like it."""
         os.environ.clear()
         os.environ.update(command.environment)

@@ -35,8 +35,8 @@ def verify_pipeline(ctx: Context, control: TaskControl) -> Evidence:
             )
     source, changed, reason = _data_source(ctx, control)
     tasks = {
-        name: {"retries": one.retries, "delay": one.retry_delay_seconds, "tags": sorted(one.tags)}
-        for name, one in flow.tasks.items()
+        name: {"retries": policy.retries, "delay": policy.retry_delay_seconds, "tags": sorted(policy.tags)}
+        for name, policy in flow.tasks.items()
     }
     parameters = ", ".join(flow.schema.get("properties", {})) or "none"
     return Evidence(

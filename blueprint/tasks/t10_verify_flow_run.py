@@ -35,7 +35,7 @@ def verify_flow_run(ctx: Context, control: TaskControl) -> Evidence:
             where_to_look=f"{ctx.settings.server_url}/runs",
             hint="It was deleted or never reached this server; run `python run_blueprint.py --resume-from 9`.",
         )
-    run: Run = max(found, key=lambda one: (one.type == "COMPLETED", one.created))
+    run: Run = max(found, key=lambda run: (run.type == "COMPLETED", run.created))
     details = prove_completed(ctx, run, control)
 
     def logged() -> list[str]:

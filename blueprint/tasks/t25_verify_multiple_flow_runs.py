@@ -30,8 +30,8 @@ def verify_runs(ctx: Context, control: TaskControl) -> Evidence:
         run = require_run(latest_run(ctx, case).id)
         require_parameters(ctx, run, parameters)
         details[str(case)] = prove_completed(ctx, run, control)
-    ids = {one["flow_run_id"] for one in details.values()}
+    ids = {run["flow_run_id"] for run in details.values()}
     if len(ids) != len(details):
         raise TaskFailed("Two cases of this execution share one flow run.", details=details)
-    told = ", ".join(f"task {case}: {effect_summary(one)}" for case, one in details.items())
+    told = ", ".join(f"task {case}: {effect_summary(run)}" for case, run in details.items())
     return Evidence(f"{len(details)} runs, each its own; {told}", details)

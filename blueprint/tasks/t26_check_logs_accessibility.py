@@ -59,5 +59,5 @@ def check_logs(ctx: Context, control: TaskControl) -> Evidence:
             return len(messages)
 
         details[run.name] = {"flow_run_id": run.id, "written": len(written), "held": wait_until(control, held)}
-    told = ", ".join(f"{name} {one['held']}" for name, one in details.items())
+    told = ", ".join(f"{name} {lines['held']}" for name, lines in details.items())
     return Evidence(f"the API holds every line the runs wrote: {told}", details)

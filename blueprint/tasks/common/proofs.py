@@ -201,6 +201,6 @@ def deployment_details(found: Deployment) -> dict[str, Any]:
         "schema": dict(found.schema),
         "version": found.version,
         "tags": sorted(found.tags),
-        "schedules": [{"active": one.active, **one.definition} for one in found.schedules],
+        "schedules": [{"active": schedule.active, **schedule.definition} for schedule in found.schedules],
         "status": found.status,
     }

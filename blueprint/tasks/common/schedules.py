@@ -33,8 +33,8 @@ def require_active(ctx: Context) -> tuple[Deployment, dict[str, Any]]:
         raise TaskSkipped("no schedule is configured")
     found = ctx.require_deployment()
     definition = dict(ctx.desired_deployment().schedule or {})
-    active = [dict(one.definition) for one in found.schedules if one.active]
-    matching = [one for one in active if same_schedule(definition, one)]
+    active = [dict(schedule.definition) for schedule in found.schedules if schedule.active]
+    matching = [schedule for schedule in active if same_schedule(definition, schedule)]
     if found.paused or len(active) != 1 or not matching:
         raise TaskFailed(
             f"The server's schedule is {active or 'not active'}{', paused' if found.paused else ''}, not {definition}.",

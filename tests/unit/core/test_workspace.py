@@ -197,7 +197,7 @@ def test_handover_of_something_that_is_not_the_lock_is_refused(workspace: Worksp
     ExecutionLock.acquire(workspace, "makes the file").release()
     other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
     for fd in (other, 987):
-        with pytest.raises(EnvironmentRefused, match="did not come over"):
+        with pytest.raises(EnvironmentRefused, match="was not passed on"):
             ExecutionLock.adopt(workspace, fd)
     os.close(other)
 
@@ -206,7 +206,7 @@ def test_handover_without_the_lock_is_refused_while_another_execution_holds_it(
     workspace: Workspace, holder: subprocess.Popen[str]
 ) -> None:
     fd = os.open(workspace.lock, os.O_RDWR)
-    with pytest.raises(EnvironmentRefused, match="did not come over"):
+    with pytest.raises(EnvironmentRefused, match="was not passed on"):
         ExecutionLock.adopt(workspace, fd)
     os.close(fd)
     assert holder.poll() is None
