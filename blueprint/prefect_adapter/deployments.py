@@ -37,9 +37,7 @@ def _deployment(found: Any) -> Deployment:
     return Deployment(
         id=str(found.id),
         name=found.name,
-        flow_id=str(found.flow_id),
         entrypoint=found.entrypoint,
-        path=found.path,
         pull_steps=tuple(found.pull_steps or ()),
         pool=found.work_pool_name,
         parameters=found.parameters,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blueprint.config.deployment_settings import RetryPolicy, TaskExpectation
+from blueprint.config.deployment_settings import TaskExpectation
 from blueprint.config.settings import Settings
 
 
@@ -21,7 +21,6 @@ class FlowDefinition:
         file: The file that defines the function.
         schema: The JSON schema of its parameters.
         tasks: Retries and tags of the tasks that the flow's module holds, by name.
-        policy: The retries of the flow itself.
     """
 
     name: str
@@ -29,19 +28,17 @@ class FlowDefinition:
     file: Path
     schema: Mapping[str, Any]
     tasks: Mapping[str, TaskExpectation]
-    policy: RetryPolicy
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         tasks = {name: task.model_dump(mode="json") for name, task in self.tasks.items()}
-        return {**vars(self), "file": str(self.file), "tasks": tasks, "policy": self.policy.model_dump(mode="json")}
+        return {**vars(self), "file": str(self.file), "tasks": tasks}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> FlowDefinition:
         """Build it from what `to_json` returned."""
         tasks = {name: TaskExpectation.model_validate(task) for name, task in values["tasks"].items()}
-        policy = RetryPolicy.model_validate(values["policy"])
-        return cls(**{**values, "file": Path(values["file"]), "tasks": tasks, "policy": policy})
+        return cls(**{**values, "file": Path(values["file"]), "tasks": tasks})
 
 
 def folder_of(settings: Settings, root: Path) -> Path:

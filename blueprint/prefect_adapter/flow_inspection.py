@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blueprint.config.deployment_settings import RetryPolicy, TaskExpectation
+from blueprint.config.deployment_settings import TaskExpectation
 from blueprint.prefect_adapter.flow_definition import FlowDefinition
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ def describe(flow: Flow[..., Any]) -> FlowDefinition:
             )
             for task in tasks
         },
-        policy=RetryPolicy(retries=flow.retries or 0, retry_delay_seconds=_delay(flow.retry_delay_seconds)),
     )
 
 

@@ -183,11 +183,7 @@ def _run(found: FlowRun | TaskRun) -> Run:
         tags=frozenset(found.tags),
         deployment_id=str(deployment_id) if deployment_id else None,
         created=found.created,
-        started=found.start_time,
-        ended=found.end_time,
         expected_start=found.expected_start_time,
-        auto_scheduled=bool(getattr(found, "auto_scheduled", False)),
-        run_count=found.run_count,
         worker=getattr(found, "labels", {}).get(_WORKER_LABEL),
         pid=int(pid) if pid.isdecimal() else None,
     )

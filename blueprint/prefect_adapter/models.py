@@ -43,9 +43,7 @@ class Deployment:
 
     id: str
     name: str
-    flow_id: str
     entrypoint: str | None
-    path: str | None
     pull_steps: Sequence[Mapping[str, Any]]
     pool: str | None
     parameters: Mapping[str, Any]
@@ -103,11 +101,7 @@ class Run:
     tags: frozenset[str]
     deployment_id: str | None
     created: datetime | None
-    started: datetime | None
-    ended: datetime | None
     expected_start: datetime | None
-    auto_scheduled: bool
-    run_count: int
     worker: str | None = None
     pid: int | None = None
 

@@ -25,9 +25,7 @@ def as_deployed(target: DesiredDeployment, **other: object) -> Deployment:
     details: dict[str, object] = {
         "id": "1",
         "name": target.name,
-        "flow_id": "2",
         "entrypoint": target.entrypoint,
-        "path": None,
         "pull_steps": [step],
         "pool": target.pool,
         "parameters": target.parameters,

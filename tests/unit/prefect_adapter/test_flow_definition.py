@@ -12,7 +12,6 @@ from tests.support.flow_file import configured, described
 def test_a_flow_is_told_by_its_own_code(tmp_path: Path) -> None:
     found = described(configured(tmp_path), tmp_path)
     assert found.name == "Mine"
-    assert (found.policy.retries, found.policy.retry_delay_seconds) == (1, 4)
     assert set(found.tasks) == {"copy"}
     assert (found.tasks["copy"].retries, found.tasks["copy"].retry_delay_seconds) == (2, 3)
     assert found.tasks["copy"].tags == {"a"}

@@ -65,9 +65,9 @@ def host(tmp_path: Path) -> Iterator[FlowHost]:
 
 
 def run(parameters: dict[str, object]) -> Run:
-    moments = dict.fromkeys(("deployment_id", "created", "started", "ended", "expected_start"))
+    moments = dict.fromkeys(("deployment_id", "created", "expected_start"))
     texts = {"id": "1", "name": "a-run", "type": "COMPLETED", "state": "Completed", "message": ""}
-    return Run(**texts, parameters=parameters, tags=frozenset(), auto_scheduled=False, run_count=1, **moments)  # type: ignore[arg-type]
+    return Run(**texts, parameters=parameters, tags=frozenset(), **moments)  # type: ignore[arg-type]
 
 
 def is_there(pid: int) -> bool:
