@@ -1,4 +1,4 @@
-"""Runs a flow by its entrypoint as a plain process, the way its author would."""
+"""Run a flow by its entrypoint as a plain process, the way its author would."""
 
 from __future__ import annotations
 

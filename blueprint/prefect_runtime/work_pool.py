@@ -1,4 +1,4 @@
-"""Waiting until the server answers and has the work pool."""
+"""A wait until the server answers and has the work pool."""
 
 from __future__ import annotations
 

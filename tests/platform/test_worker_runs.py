@@ -24,10 +24,10 @@ __all__ = ["own"]
 class Waiting:
     """A run of the flow `hooked` that waits."""
 
-    def __init__(self, platform: Platform, own: Own, folder: Path, seconds: float, **settings: Any) -> None:
+    def __init__(self, platform: Platform, own: Own, folder: Path, seconds: float) -> None:
         self.platform, self.folder = platform, folder
         parameters = {"folder": str(folder), "seconds": seconds}
-        assert own.call(15, "hooked.py:hooked", parameters=parameters, **settings).passed
+        assert own.call(15, "hooked.py:hooked", parameters=parameters).passed
         found = platform.get(f"/deployments/name/hooked/{own.name}")
         self.id = platform.post(f"/deployments/{found['id']}/create_flow_run", {})["id"]
 
