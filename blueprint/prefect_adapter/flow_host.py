@@ -43,11 +43,15 @@ class FlowHost:
         """Start the process of a flow ahead: it imports Prefect while others have work to do."""
         self._process_of(settings).start()
 
+    def __len__(self) -> int:
+        """Return how many files have a process."""
+        return len(self._processes)
+
     def close(self) -> None:
         """End all processes, with what they have started."""
         with self._lock:
-            for process in self._processes.values():
-                process.close()
+            while self._processes:
+                self._processes.popitem()[1].close()
 
     def definition(self, settings: Settings) -> FlowDefinition | None:
         """Return what `describe` returned for this flow; None if it has not been described yet."""

@@ -187,7 +187,9 @@ def test_files_have_processes_of_their_own_and_a_file_has_one(tmp_path: Path, ho
     assert len(tag["flow-code"]) == 2
     assert host.definition(one) is None
     assert host.describe(one, within(30)) == host.definition(one)
+    assert len(host) == 2
     host.close()
+    assert len(host) == 0
     assert tagged_processes(Workspace(tmp_path).identity()) == {}
 
 
