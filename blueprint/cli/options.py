@@ -79,6 +79,15 @@ def _number(first: int, last: int) -> Callable[[str], int]:
     return number
 
 
+def _parsed(parser: _Parser, argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the words; argparse takes `--port=--` for an option without a value and gives a list."""
+    found = parser.parse_args(list(argv))
+    for name, value in vars(found).items():
+        if (value == [] and name != "set") or (isinstance(value, list) and [] in value):
+            parser.error(f"argument --{name.replace('_', '-')}: expected one argument")
+    return found
+
+
 def _parser() -> _Parser:
     commands = "\n".join(f"  {name:<8} {text}" for name, text in COMMANDS.items())
     parser = _Parser(
@@ -116,7 +125,7 @@ def _parse_init(argv: Sequence[str]) -> Options:
     parser.add_argument("--force", action="store_true", help="replace a [tool.blueprint] that is there")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key to write as well")
     parser.add_argument("--port", type=_number(1, 65535), metavar="N", help="the server's port, 4200 by default")
-    found = parser.parse_args(list(argv[1:]))
+    found = _parsed(parser, argv[1:])
     for argument in found.set:
         setting(argument)
     given = (*found.set, *((f"port={found.port}",) if found.port is not None else ()))
@@ -134,7 +143,7 @@ def parse(argv: Sequence[str]) -> Options:
         return Options("test", tuple(argv), rest=tuple(argv[1:]))
     if argv and argv[0] == "init":
         return _parse_init(argv)
-    found = _parser().parse_args(list(argv))
+    found = _parsed(_parser(), argv)
     chosen = [
         name
         for name, given in (

@@ -135,3 +135,9 @@ def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> Non
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     assert [name for name in COMMANDS if f"\n  {name} " not in shown] == []
+
+
+@pytest.mark.parametrize("option", ["--resume-from", "--port", "--jobs", "--set", "--phase", "--deploy-with"])
+def test_an_option_whose_value_is_two_dashes_is_refused(option: str) -> None:
+    with pytest.raises(UsageError, match=option):
+        parse([f"{option}=--"])
