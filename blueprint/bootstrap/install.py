@@ -97,7 +97,7 @@ class _Installation:
         control: Of the task.
         pins: All packages of the lock, also those of other machines.
         installer: The installer that did the work.
-        notes: Why it was not uv at the first attempt, as parts of a sentence.
+        notes: The reasons why it was not uv at the first attempt, as parts of a sentence.
     """
 
     workspace: Workspace

@@ -24,7 +24,7 @@ def take_lock(workspace: Workspace, argv: Sequence[str], handed: Mapping[str, st
     Args:
         workspace: Its state is prepared.
         argv: The words after the program's name.
-        handed: What `bootstrap.handover` gave.
+        handed: The values of `bootstrap.handover`.
 
     Raises:
         EnvironmentRefused: Another execution is at work.
@@ -38,7 +38,7 @@ def set_up(ctx: SetupContext, argv: Sequence[str], lock: ExecutionLock) -> bool:
     """Have the environment complete, and this process run in it; it may start anew in it and never return.
 
     Args:
-        ctx: What is to be installed.
+        ctx: The packages to install.
         argv: The words after the program's name, to start anew with.
         lock: Goes over to the process that starts anew.
 

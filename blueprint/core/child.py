@@ -56,8 +56,8 @@ def run(
         env: The whole environment of the child; the current one if None.
         cwd: The folder that it runs in.
         seconds: A bound of its own, when it should be tighter than the task's deadline.
-        niceness: How far it stands back for others that need the processor, 0 to 19.
-        given: What it reads on standard input.
+        niceness: Its niceness, 0 to 19; a higher one leaves the processor to others.
+        given: Text for its standard input.
 
     Raises:
         TaskStopped: Interrupted, or out of time.

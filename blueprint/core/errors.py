@@ -25,10 +25,10 @@ class BlueprintError(Exception):
     """Expected error: one sentence about what happened and one about what to do next.
 
     Attributes:
-        what: What was expected and what was found.
+        what: One sentence that says what was expected and what was found.
         hint: The next step for the user.
         where_to_look: A file or an address that tells more.
-        details: What was read before it failed; JSON values, kept in the journal.
+        details: The values read before it failed; JSON values, kept in the journal.
     """
 
     exit_code = ExitCode.ENVIRONMENT

@@ -75,7 +75,7 @@ def get(
         accept: The `Accept` header.
         auth: The whole `Authorization` header, such as `Basic …`.
         query: JSON values to send as the body; the request is a POST then, as Prefect's queries are.
-        most_bytes: How long the body may be.
+        most_bytes: The longest body to accept.
 
     Raises:
         NotReady: No whole answer: refused, too slow, too long, or not HTTP.

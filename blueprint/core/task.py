@@ -43,8 +43,8 @@ class TaskSpec:
         needs: The tasks whose effect must hold before this one can start.
         scope: Whether it is carried out once or for each deployment.
         stage: The packages that it needs before it can be called.
-        local_runs: How many runs of the flow it waits for that run as plain processes.
-        pool_runs: How many runs of the deployment it waits for; they may have to queue.
+        local_runs: Number of awaited runs of the flow that run as plain processes.
+        pool_runs: Number of awaited runs of the deployment; they may have to queue.
         uses_prefect: Whether it needs Prefect imported in the executor's process.
     """
 
@@ -101,7 +101,7 @@ class TaskFailed(Exception):
         what: One sentence: what was expected and what was found.
         where_to_look: A file or an address that tells more.
         hint: The next step for the user.
-        details: What was read before it failed; goes into the journal.
+        details: The values read before it failed; goes into the journal.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ def rotate(path: Path, folder: Path, *, keep: int = KEPT_EXECUTIONS, largest: in
     Args:
         path: A readable journal.
         folder: The archive.
-        keep: How many executions stay.
+        keep: Number of executions that stay.
         largest: The size in bytes up to which nothing is moved.
 
     Returns:

@@ -55,7 +55,7 @@ class Executor:
 
     Attributes:
         unit_statuses: The status of each unit that has ended; it grows while `run` is at work.
-        jobs: How many tasks may be at work at the same time; 1 means strictly one after the other, by number.
+        jobs: Largest number of tasks at work at the same time; 1 means strictly one after the other, by number.
         extra_seconds: By how much the deadlines of single tasks are raised.
     """
 
@@ -77,9 +77,9 @@ class Executor:
             plan: The tasks to run and to check first.
             record: Called in the thread of `run` with each event.
             tell: Called in a unit's thread with the unit and what it waits for.
-            jobs: How many tasks may be at work at the same time.
+            jobs: Largest number of tasks at work at the same time.
             clock: Monotonic seconds.
-            stop: When it is set, for example by a signal handler, the execution ends within a second.
+            stop: Ends the execution within a second when it is set, for example by a signal handler.
             done: The units that finished before, in another process of the same execution.
             grace: Seconds after its deadline within which a unit may still return.
         """

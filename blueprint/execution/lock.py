@@ -38,7 +38,7 @@ class ExecutionLock:
 
         Args:
             workspace: A prepared workspace.
-            command: What the user typed; shown to whoever is refused.
+            command: The command line; shown to whoever is refused.
 
         Raises:
             EnvironmentRefused: Somebody else holds it (its pid, start and command are named), or the file system

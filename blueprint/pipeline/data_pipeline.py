@@ -109,7 +109,7 @@ def enterprise_data_pipeline(
 
     Args:
         source_url: The JSON API; by default that of the environment variable PIPELINE_SOURCE_URL.
-        batch_size: How many records to fetch, at least 1.
+        batch_size: Number of records to fetch, at least 1.
         timeout_seconds: Seconds that one attempt to fetch them may take, all pages included.
         target_table: The table that the rows are loaded into, as database.schema.table.
     """

@@ -49,7 +49,7 @@ def parse_page(body: bytes | bytearray, *, before: int = 0) -> Page:
 
     Args:
         body: The answer as it came, JSON in UTF-8.
-        before: How many records earlier pages held; used to number the offender.
+        before: Number of records on earlier pages; used to number the offender.
 
     Raises:
         SourceError: It is not JSON, or a record is not valid; says which record and which field.

@@ -48,10 +48,10 @@ class Landed:
 
     Attributes:
         table: `database.schema.table`.
-        database: Where that is: the file's path, or the URL without its password.
-        rows: How many rows.
-        records: How many different records of the source they hold; fewer than `rows` would mean doubled rows.
-        metrics: How many different metrics.
+        database: Its database: the file's path, or the URL without its password.
+        rows: Number of rows.
+        records: Number of different source records in them; fewer than `rows` would mean duplicated rows.
+        metrics: Number of different metrics.
         first_observed, last_observed: ISO 8601 in UTC; None if there are no rows.
     """
 
@@ -69,8 +69,8 @@ class Loaded:
     """Result of one load.
 
     Attributes:
-        rows: How many rows it inserted.
-        replaced: How many rows of an earlier attempt of the same flow run it took out first.
+        rows: Number of rows inserted.
+        replaced: Number of rows of an earlier attempt of the same flow run that it deleted first.
         seconds: Time taken, waiting for other writers included.
     """
 
@@ -84,7 +84,7 @@ def load(table_name: str, flow_run_id: str, rows: Iterable[DailyMetric], *, url:
 
     Args:
         table_name: `database.schema.table`; made if it is not there.
-        flow_run_id: Whose rows these are; rows that this flow run landed before are replaced.
+        flow_run_id: The flow run of the rows; those that it loaded before are replaced.
         rows: Read once, in chunks.
         url: The database; by default see `database.database_for`.
 

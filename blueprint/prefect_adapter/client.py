@@ -56,7 +56,7 @@ def asking(what: str, question: Callable[[], T], *, refusals: tuple[int, ...] = 
     would sleep for about two seconds each time; a moment is enough. Everything asked here may safely be asked twice.
 
     Args:
-        what: What is asked, as it follows "asked to".
+        what: The request in words that follow "asked to".
         question: The call of Prefect's client.
         refusals: HTTP statuses that are an answer: raised as `Refused`.
 

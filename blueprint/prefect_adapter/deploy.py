@@ -15,7 +15,7 @@ def deploy(target: DesiredDeployment, settings: Settings, *, scheduled: bool) ->
     Loads the user's code, so it belongs into the main thread of a process of its own.
 
     Args:
-        target: What is to be deployed.
+        target: The deployment to make.
         settings: Of the deployment.
         scheduled: Whether with its schedule.
 

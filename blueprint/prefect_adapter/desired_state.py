@@ -65,7 +65,7 @@ def desired_deployment(flow: FlowDefinition, settings: Settings, root: Path) -> 
     """Describe the deployment that is to be made.
 
     Args:
-        flow: What the flow's code says.
+        flow: The flow as its code defines it.
         settings: Of the deployment.
         root: The project folder.
     """

@@ -44,7 +44,7 @@ class FlowClient:
         Args:
             request: JSON values; `call` says which.
             control: Gives the deadline and the wish to stop.
-            waiting: What is waited for, for people.
+            waiting: The awaited condition, in words for people.
 
         Raises:
             BlueprintError: What the request's function raised in the other process, or its process died.

@@ -56,7 +56,7 @@ def listed(settings: Settings, authorization: str | None, name: str) -> frozense
     """Make the query that the page makes for the deployments of a name.
 
     Args:
-        settings: Where the server is.
+        settings: The server's address.
         authorization: The Authorization header for the API, which a browser would have from its user.
         name: The deployments to look for.
 

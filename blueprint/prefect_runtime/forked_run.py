@@ -62,7 +62,7 @@ class ForkedRuns:
     Attributes:
         settings: Prefect's, as it imported itself with them.
         variables: Those of the environment that were read then.
-        path: Where modules are found, without the program's own folder and `PYTHONPATH`.
+        path: Folders in which modules are found, without the program's own folder and `PYTHONPATH`.
         place_of_run_id: Address of a text of 36 bytes that the system shows as the run's id; None if there is none.
         modules: Top-level modules that are imported, or that an interpreter would import at its start if it had them.
     """

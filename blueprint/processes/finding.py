@@ -23,7 +23,7 @@ class Found:
     Attributes:
         record: Its record, if there is one that counts.
         leader: Its main process, proven ours and running; None if there is none.
-        reason: Why there is no leader.
+        reason: The reason if there is no leader.
         state: `running`, `frozen` (its process is stopped), `stopped`, or `not ours: …`.
     """
 

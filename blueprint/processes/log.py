@@ -104,7 +104,7 @@ class ServiceLog:
 
         Args:
             offset: The byte to begin at.
-            most_lines: How many lines before the end to look at; by default all of the last 64 KiB.
+            most_lines: Number of lines before the end to look at; by default all of the last 64 KiB.
         """
         try:
             with self.path.open("rb") as file:

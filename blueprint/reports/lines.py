@@ -73,7 +73,7 @@ class Lines:
         Args:
             plan: Tells which tasks there will be lines for.
             log: The execution's log; appended to.
-            terminal: Where a person reads.
+            terminal: The terminal, or any other text stream.
             clock: Monotonic seconds.
             shown: The last task whose line an earlier stage of this execution has written.
             redact: Takes the secrets out of a text.

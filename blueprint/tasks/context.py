@@ -29,13 +29,13 @@ class Context:
     """The surroundings of a task.
 
     Attributes:
-        settings: What the user configured.
-        workspace: Where things lie.
+        settings: The configuration.
+        workspace: The folders.
         services: The processes of this workspace.
         platform: The API, and the services behind it.
         flows: Runs the user's flows and checks.
         origin: The id of the execution that this one goes on from, or its own: marks the flow runs that belong to it.
-        document: Where task 28 writes what happened: called with the text, and the deployment's key.
+        document: Writes task 28's document; called with its text and the deployment's key.
         with_worker: Whether the plan starts the worker: it can be begun while the server is still starting.
         label: The name of the deployment, if there are several; see `each`.
         every: If so, the settings of all of them.

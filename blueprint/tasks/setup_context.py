@@ -12,7 +12,7 @@ class SetupContext:
     """The surroundings of a task that sets the environment up.
 
     Attributes:
-        workspace: Where things lie.
+        workspace: The folders.
         lock: The lock file to install, from the project's root.
         requirements: Further requirements of the user's flows.
     """

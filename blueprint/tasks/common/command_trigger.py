@@ -26,8 +26,8 @@ class Command:
     """A call of `prefect deployment run`.
 
     Attributes:
-        arguments: What follows `prefect`; everybody on the machine can read them.
-        given: What it reads on standard input.
+        arguments: The arguments of `prefect`; everybody on the machine can read them.
+        given: Text for its standard input.
     """
 
     arguments: tuple[str, ...]

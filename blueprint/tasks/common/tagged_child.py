@@ -36,12 +36,12 @@ def run(
 
     Args:
         ctx: Of the task.
-        name: What it is marked as; no service has that name.
+        name: Its name in the ownership tag; no service has that name.
         argv: The program and its arguments.
         control: Gives the deadline and the wish to stop.
         env: Its environment, without the mark.
-        niceness: How far it stands back for others that need the processor, 0 to 19.
-        given: What it reads on standard input.
+        niceness: Its niceness, 0 to 19; a higher one leaves the processor to others.
+        given: Text for its standard input.
 
     Raises:
         TaskStopped: Interrupted, or out of time; the command has been killed.
