@@ -300,5 +300,5 @@ def test_30_a_log_file_that_has_gone_since_is_told(platform: Platform) -> None:
 
 def test_30_a_monitoring_point_that_answers_otherwise_is_told(platform: Platform) -> None:
     """The platform is expected under another name than the one that its UI is told to call."""
-    outcome = platform.call(30, host="localhost")
-    assert outcome.failed_saying(f"UI: http://localhost:{platform.port}/ui-settings", "not as expected"), outcome
+    outcome = platform.call(30, public_url="http://platform.example.com")
+    assert outcome.failed_saying(f"UI: {platform.server_url}/ui-settings", "not as expected"), outcome
