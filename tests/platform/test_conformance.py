@@ -168,7 +168,7 @@ def _start_worker(server: PrefectServer, folder: Path, pool: str) -> subprocess.
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
     folder = tmp_path_factory.mktemp("conformance")
-    with running_prefect(folder) as server:
+    with running_prefect(folder, mended=True) as server:
         for pool in (STOCK, OURS):
             server.post("/work_pools/", {"name": pool, "type": "process"})
         processes = {pool: _start_worker(server, folder, pool) for pool in (STOCK, OURS)}

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from tests.support.live_platform import CHECKOUT
 from tests.support.ports import free_port
 
 _START_SECONDS = 90
@@ -57,8 +58,13 @@ class PrefectServer:
 
 
 @contextlib.contextmanager
-def running_prefect(folder: Path) -> Iterator[PrefectServer]:
-    """Start a server that keeps its files in `folder`."""
+def running_prefect(folder: Path, *, mended: bool = False) -> Iterator[PrefectServer]:
+    """Start a server that keeps its files in `folder`.
+
+    Args:
+        folder: Where its files are kept.
+        mended: Whether it waits for SQLite's locks as the platform's does; Prefect's own may stand still for a minute.
+    """
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     env = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "PIPELINE_"))} | {
@@ -68,9 +74,12 @@ def running_prefect(folder: Path) -> Iterator[PrefectServer]:
         "DO_NOT_TRACK": "1",
         "PIPELINE_WAREHOUSE_DIR": str(folder / "warehouse"),
     }
-    argv = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    program = "blueprint.prefect_runtime.server" if mended else "prefect"
+    argv = [sys.executable, "-m", program, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(argv, env=env, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            argv, env=env, cwd=CHECKOUT if mended else folder, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         _wait(url, process, folder / "server.log")
         yield PrefectServer(url, env, process)
