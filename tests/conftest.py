@@ -13,6 +13,8 @@ from _pytest.terminal import TerminalReporter
 
 KILLS = 30
 _ALONE = ("test_crashes", "test_faults", "test_interrupts", "test_secrets")  # each test of these begins from anything
+# These deploy flows that the others do not know; a platform for each of the two halves ends sooner than one for all.
+_WITH_FLOWS_OF_THEIR_OWN = ("test_own_flow", "test_task_18_schedules", "test_concurrency_leases")
 _LONGEST_FIRST = ("test_killed_behind", "platform", "test_", "tests/e2e", "tests/platform", "")  # beginnings of groups
 
 
@@ -41,7 +43,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _group(item: pytest.Item) -> str:
     if "platform" in getattr(item, "fixturenames", ()):
-        return "platform"
+        return "platform of flows" if item.path.stem in _WITH_FLOWS_OF_THEIR_OWN else "platform"
     if item.path.stem in _ALONE:
         return item.name
     mode = item.callspec.params.get("mode", "") if hasattr(item, "callspec") else ""  # test_one_command's two platforms
