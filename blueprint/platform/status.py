@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,13 @@ from urllib.parse import quote
 
 from blueprint.config.defaults import MADE_BY
 from blueprint.config.settings import Settings, unique_labels
-from blueprint.core import http
 from blueprint.core.errors import BlueprintError
 from blueprint.core.http import NotReady
 from blueprint.core.workspace import Workspace
 from blueprint.platform import specs
-from blueprint.platform.base import PROBE_SECONDS, Platform, Service
+from blueprint.platform.base import ApiEndpoint, Platform, Service
 from blueprint.platform.local import local_platform
+from blueprint.platform.ui import require_page
 from blueprint.processes.identity import ProcessIdentity
 from blueprint.processes.manager import ServiceManager
 
@@ -70,6 +71,35 @@ def read_server(platform: Platform) -> tuple[str, tuple[ProcessIdentity, ...]]:
     """
     instances = require_up(platform.server)
     return str(platform.api.get("/admin/version").json()), instances
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker as the server sees it."""
+
+    name: str
+    status: str
+    last_heartbeat: datetime | None
+
+    @property
+    def is_online(self) -> bool:
+        """True if the server hears it."""
+        return self.status == "ONLINE"
+
+
+def read_workers(api: ApiEndpoint, pool: str) -> dict[str, Worker]:
+    """Return the workers that the server knows of in a pool, online or not, by their names.
+
+    Raises:
+        NotReady: The server does not answer, or knows no such pool.
+    """
+    answer = api.get(f"/work_pools/{quote(pool, safe='')}/workers/filter", query={"limit": 200}).json()
+    workers = {}
+    for found in answer:
+        heartbeat = found.get("last_heartbeat_time")
+        at = datetime.fromisoformat(heartbeat) if heartbeat else None
+        workers[found["name"]] = Worker(found["name"], found["status"], at)
+    return workers
 
 
 def look(settings: Settings, workspace: Workspace) -> list[Check]:
@@ -141,22 +171,15 @@ def _worker(platform: Platform, pool: str, name: str, *, asked: bool) -> str:
         return f"alive, {pids}"
     if not asked:
         raise _Unknown(f"alive, {pids}; the server, which would say whether it is online, is not up, or not ours")
-    workers = platform.api.get(f"/work_pools/{quote(pool, safe='')}/workers/filter", query={}).json()
-    status = {worker["name"]: worker["status"] for worker in workers}.get(name, "unknown")
-    if status != "ONLINE":
-        raise NotReady(f"the server sees {name} in {pool} as {status}")
+    worker = read_workers(platform.api, pool).get(name)
+    if worker is None or not worker.is_online:
+        raise NotReady(f"the server sees {name} in {pool} as {worker.status if worker else 'unknown'}")
     return f"{name} is online in {pool}, {pids}"
 
 
 def _ui(platform: Platform) -> str:
-    root, public_url = platform.api.root, platform.api.public_url
-    page = http.get_ok(f"{root}/v2/", timeout=PROBE_SECONDS, accept="text/html")
-    if b"<script" not in page.body:
-        raise NotReady("the page is not Prefect's UI")
-    told = http.get_ok(f"{root}/ui-settings", timeout=PROBE_SECONDS).json()["api_url"]
-    if told != public_url:
-        raise NotReady(f"the UI is told to call {told}, not {public_url}")
-    return f"served at {public_url.removesuffix('/api')}"
+    require_page(platform.api)
+    return f"served at {platform.api.public_url.removesuffix('/api')}"
 
 
 def _deployment(platform: Platform, settings: Settings, root: Path) -> str:

@@ -20,15 +20,6 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Worker:
-    """A worker as the server sees it."""
-
-    name: str
-    status: str
-    last_heartbeat: datetime | None
-
-
-@dataclass(frozen=True)
 class Schedule:
     """One schedule of a deployment; `definition` is Prefect's own: cron, interval or rrule with its time zone."""
 

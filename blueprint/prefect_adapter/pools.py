@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from blueprint.prefect_adapter.client import asking, client
-from blueprint.prefect_adapter.models import Pool, Worker
+from blueprint.prefect_adapter.models import Pool
 
 
 def pool(name: str) -> Pool | None:
@@ -36,12 +36,3 @@ def update_pool(name: str, *, paused: bool, concurrency_limit: int | None) -> No
 
     wanted = WorkPoolUpdate(is_paused=paused, concurrency_limit=concurrency_limit)
     asking(f"update the work pool {name!r}", lambda: client().update_work_pool(name, wanted))
-
-
-def workers(pool_name: str) -> list[Worker]:
-    """Return the workers that the server knows of in a pool, online or not."""
-    found = asking(f"list the workers of {pool_name!r}", lambda: client().read_workers_for_work_pool(pool_name))
-    return [
-        Worker(worker.name, str(getattr(worker.status, "value", worker.status)), worker.last_heartbeat_time)
-        for worker in found
-    ]

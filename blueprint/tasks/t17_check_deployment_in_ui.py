@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from blueprint.core.http import NotReady
 from blueprint.core.task import Evidence, TaskControl, TaskFailed
 from blueprint.tasks.registry import Scope, task
 
@@ -13,15 +14,16 @@ if TYPE_CHECKING:
 
 def read_ui(ctx: Context, control: TaskControl) -> Evidence:
     """Prove that the UI page is served and calls this server's API."""
-    from blueprint.prefect_adapter import ui
+    from blueprint.platform.ui import require_page
 
-    page = ui.page(ctx.settings)
-    if page.api_url != ctx.platform.api.public_url:
+    try:
+        page = require_page(ctx.platform.api)
+    except NotReady as error:
         raise TaskFailed(
-            f"The UI is told to call {page.api_url}, not {ctx.platform.api.public_url}.",
-            where_to_look=f"{ctx.settings.server_url}/ui-settings",
+            f"A browser would not find the UI: {error.reason}.",
+            where_to_look=f"{ctx.settings.server_url}/ and logs/server.log",
             hint="Set public_url to the address that browsers use, or run `--resume-from 8` to restart the server.",
-        )
+        ) from None
     return Evidence(
         f"{page.url} is served and calls {page.api_url}",
         {"page": page.url, "script": page.script, "api_url": page.api_url},
@@ -40,15 +42,20 @@ def read_ui(ctx: Context, control: TaskControl) -> Evidence:
 )
 def check_listing(ctx: Context, control: TaskControl) -> Evidence:
     """Prove that the query of the UI's page lists the deployment."""
-    from blueprint.prefect_adapter import ui
+    from blueprint.platform.ui import listed
     from blueprint.tasks.common.proofs import RESTORE_DEPLOYMENT
 
     found = ctx.require_deployment()
-    listed = ui.listed(ctx.settings, ctx.platform.api.authorization, found.name)
-    if found.id not in listed:
+    try:
+        ids = listed(ctx.platform.api, found.name)
+    except NotReady as error:
+        raise TaskFailed(
+            f"The query of the UI's deployments page cannot be made: {error.reason}.", where_to_look="logs/server.log"
+        ) from None
+    if found.id not in ids:
         raise TaskFailed(
             f"The query of the UI's deployments page does not list {found.name}.",
             where_to_look=f"{ctx.settings.server_url}/deployments",
             hint=RESTORE_DEPLOYMENT,
         )
-    return Evidence(f"lists {found.name}", {"listed": sorted(listed)})
+    return Evidence(f"lists {found.name}", {"listed": sorted(ids)})

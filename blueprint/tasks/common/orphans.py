@@ -12,9 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from blueprint.core.http import NotReady
 from blueprint.core.task import TaskControl
 from blueprint.platform import specs
-from blueprint.prefect_adapter import deployments, flow_runs, pools
+from blueprint.platform.status import read_workers
+from blueprint.prefect_adapter import deployments, flow_runs
 from blueprint.prefect_adapter.models import Run
 from blueprint.processes.identity import find_again
 from blueprint.processes.ownership import tagged_processes
@@ -148,4 +150,9 @@ def _is_ours(ctx: Context, run: Run) -> bool:
     ours = specs.worker_name(ctx.services.workspace)
     if run.worker is not None:
         return run.worker == ours
-    return ctx.settings.serves or all(worker.name == ours for worker in pools.workers(ctx.settings.pool))
+    if ctx.settings.serves:
+        return True
+    try:
+        return set(read_workers(ctx.platform.api, ctx.settings.pool)) <= {ours}
+    except NotReady:
+        return False  # not proven ours

@@ -12,7 +12,7 @@ from blueprint.core.task import TaskControl, TaskFailed
 from blueprint.core.waiting import wait_until
 from blueprint.platform import specs, status
 from blueprint.prefect_adapter import pools
-from blueprint.prefect_adapter.models import Deployment, Pool, Worker
+from blueprint.prefect_adapter.models import Deployment, Pool
 from blueprint.processes.identity import ProcessIdentity
 from blueprint.tasks.context import Context
 
@@ -115,7 +115,7 @@ def prove_worker(ctx: Context) -> dict[str, Any]:
             f"The worker is not running: {error.reason}.", where_to_look="logs/worker.log", hint=RESTORE_WORKER
         ) from None
     worker = read_worker(ctx)
-    if worker.status != "ONLINE":
+    if not worker.is_online:
         raise TaskFailed(
             f"The server sees the worker {worker.name} as {worker.status}.",
             where_to_look="logs/worker.log",
@@ -156,21 +156,28 @@ def await_worker(ctx: Context, control: TaskControl, seconds: float | None = Non
         raise TaskFailed(f"{error.what}{said}", where_to_look="logs/worker.log", hint=RESTORE_WORKER) from None
 
 
-def read_worker(ctx: Context) -> Worker:
+def read_worker(ctx: Context) -> status.Worker:
     """Read our worker as the server sees it.
 
     Raises:
         TaskFailed: The server does not know it.
     """
     name = specs.worker_name(ctx.services.workspace)
-    for worker in pools.workers(ctx.settings.pool):
-        if worker.name == name:
-            return worker
-    raise TaskFailed(
-        f"The server knows no worker {name} in the pool {ctx.settings.pool}.",
-        where_to_look="logs/worker.log",
-        hint=RESTORE_WORKER,
-    )
+    try:
+        worker = status.read_workers(ctx.platform.api, ctx.settings.pool).get(name)
+    except NotReady as error:
+        raise TaskFailed(
+            f"The server cannot be asked for its workers: {error.reason}.",
+            where_to_look="logs/server.log",
+            hint="Run `python run_blueprint.py verify`, then `python run_blueprint.py --resume`.",
+        ) from None
+    if worker is None:
+        raise TaskFailed(
+            f"The server knows no worker {name} in the pool {ctx.settings.pool}.",
+            where_to_look="logs/worker.log",
+            hint=RESTORE_WORKER,
+        )
+    return worker
 
 
 def prove_deployment(ctx: Context) -> Deployment:

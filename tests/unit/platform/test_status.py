@@ -57,7 +57,8 @@ class Server:
         known = {
             "/api/admin/version": "3.8.8",
             "/ui-settings": {"api_url": self.url},
-            "/v2/": "<script>",
+            "/deployments": '<script type="module" src="/assets/index.js">',
+            "/assets/index.js": "",
             "/api/deployments/filter": self.deployments,
         }
         return (200, known[path]) if path in known else (404, "")
@@ -75,7 +76,8 @@ def server() -> Iterator[Server]:
             if self.headers["Authorization"]:
                 state.authorizations.append(self.headers["Authorization"])
             code, body = state.answer(self.path)
-            data = json.dumps(body).encode()
+            is_page = isinstance(body, str) and body.startswith("<")
+            data = body.encode() if is_page else json.dumps(body).encode()
             self.send_response(code)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
