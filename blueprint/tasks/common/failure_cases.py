@@ -1,4 +1,4 @@
-"""Task 28: failures that are made to happen at the source, proven, and written down with their times."""
+"""The cases of task 28: failures that are made to happen at the source, and the proof of each."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from blueprint.config.deployment_settings import RetryPolicy
-from blueprint.core.task import Evidence, TaskControl, TaskFailed, TaskSkipped
+from blueprint.core.task import TaskControl, TaskFailed
 from blueprint.prefect_adapter import flow_runs
 from blueprint.prefect_adapter.client import Refused
 from blueprint.prefect_adapter.models import Run, Transition
-from blueprint.reports.failure_document import Case, Moment, render
+from blueprint.reports.failure_document import Case, Moment
 from blueprint.tasks.common.triggering import Triggered, effect_summary, prove_completed, trigger, wait_for_end
 from blueprint.tasks.context import Context
 
@@ -21,50 +21,21 @@ RETRIED, FAILING, REFUSED = "28-retried", "28-failing", "28-refused"
 _DATED_LATE_SECONDS = 0.25
 
 
-def document(ctx: Context, control: TaskControl) -> Evidence:
-    """Run the configured cases side by side, prove each, and write the document.
-
-    Raises:
-        TaskFailed: A case did not go as it must.
-        TaskSkipped: No case is configured.
-    """
-    acceptance = ctx.settings.acceptance
-    retried = acceptance.retried if _source_can_fail(ctx) or not _names_source(acceptance.retried) else None
-    if retried is None and acceptance.failing is None and not acceptance.refused:
-        raise TaskSkipped("no acceptance case `retried`, `failing` or `refused` is configured")
-    made_failing = (
-        _trigger(ctx, control, FAILING, acceptance.failing, lost=()) if acceptance.failing is not None else None
-    )
-    made_retried = _trigger(ctx, control, RETRIED, retried, lost=("FAILED",)) if retried is not None else None
-    cases = [_refused(ctx, parameters) for parameters in acceptance.refused]
-    details: dict[str, Any] = {"refused": [case.outcome for case in cases]}
-    if made_failing is not None:
-        case, details["failing"] = _failing(ctx, wait_for_end(ctx, made_failing.run, control))
-        cases.insert(0, case)
-    if made_retried is not None:
-        case, details["retried"] = _retried(ctx, wait_for_end(ctx, made_retried.run, control), control)
-        cases.insert(0, case)
-    details["document"] = ctx.document(render(cases, of=ctx.label), ctx.key)
-    created = [made.reason for made in (made_retried, made_failing) if made is not None and made.created]
-    return Evidence(
-        f"{'; '.join(case.short for case in cases)}; written to {details['document']}",
-        details,
-        changed=bool(created),
-        reason="; ".join(dict.fromkeys(created)),
-    )
+def retried_case(ctx: Context) -> Mapping[str, Any] | None:
+    """Return the parameters of the retried case; None if it is not configured or cannot be made to happen."""
+    parameters = ctx.settings.acceptance.retried
+    names_source = "{source_url}" in str(parameters)
+    return parameters if ctx.settings.data_source == "bundled" or not names_source else None
 
 
-def _names_source(parameters: Mapping[str, Any] | None) -> bool:
-    return "{source_url}" in str(parameters)
-
-
-def _source_can_fail(ctx: Context) -> bool:
-    return ctx.settings.data_source == "bundled"
-
-
-def _trigger(
+def trigger_failure(
     ctx: Context, control: TaskControl, case: str, parameters: Mapping[str, Any], *, lost: tuple[str, ...]
 ) -> Triggered:
+    """Trigger a case with its places filled: the source's address, and a key that no other run has.
+
+    Raises:
+        TaskFailed: The server refused its parameters.
+    """
     places = {"{source_url}": ctx.settings.source_url or "", "{key}": secrets.token_hex(8)}
     filled = fill(parameters, places)
     try:
@@ -148,7 +119,13 @@ def _moments(history: list[Transition], run: Run) -> list[Moment]:
     return sorted(flow + [Moment(state.at, f"task run {state.name}", state.message) for state in history])
 
 
-def _retried(ctx: Context, run: Run, control: TaskControl) -> tuple[Case, dict[str, Any]]:
+def prove_retried(ctx: Context, run: Run, control: TaskControl) -> tuple[Case, dict[str, Any]]:
+    """Prove that a run was retried and then completed.
+
+    Raises:
+        TaskFailed: It did not, or its retries are not as the policy says.
+    """
+    run = wait_for_end(ctx, run, control)
     details = prove_completed(ctx, run, control)
     history = _require_policy(run, ctx.settings.acceptance.failing_policy, exactly=False)
     times = len(_waits(history))
@@ -159,7 +136,13 @@ def _retried(ctx: Context, run: Run, control: TaskControl) -> tuple[Case, dict[s
     return case, details | {"retries": times}
 
 
-def _failing(ctx: Context, run: Run) -> tuple[Case, dict[str, Any]]:
+def prove_failing(ctx: Context, run: Run, control: TaskControl) -> tuple[Case, dict[str, Any]]:
+    """Prove that a run was retried as the policy says and then failed.
+
+    Raises:
+        TaskFailed: It did not.
+    """
+    run = wait_for_end(ctx, run, control)
     if run.type != "FAILED":
         raise TaskFailed(
             f"Flow run {run.name} was meant to fail, and ended {run.state}.",
@@ -186,8 +169,12 @@ def _failing(ctx: Context, run: Run) -> tuple[Case, dict[str, Any]]:
     return case, {"flow_run_id": run.id, "name": run.name, "retries": times, "message": run.message}
 
 
-def _refused(ctx: Context, parameters: Mapping[str, Any]) -> Case:
-    """Have the server refuse parameters at the trigger, and see that no run was made."""
+def prove_refused(ctx: Context, parameters: Mapping[str, Any]) -> Case:
+    """Have the server refuse parameters at the trigger, and prove that no run was made.
+
+    Raises:
+        TaskFailed: It accepted them, gave no reason, or made a run all the same.
+    """
     tag = f"{ctx.tag(REFUSED)}:{secrets.token_hex(4)}"
     deployed = ctx.require_deployment()
     try:
