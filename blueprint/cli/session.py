@@ -11,6 +11,7 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from blueprint.execution.interruption import Interruption
 from blueprint.execution.journal import Journal, scan
 from blueprint.execution.lock import ExecutionLock
 from blueprint.execution.plan import Mode, Plan, PlannedTask
+from blueprint.processes.log import ServiceLog
 from blueprint.reports import record, summary
 from blueprint.reports.lines import Lines
 from blueprint.tasks.registry import specs
@@ -44,6 +46,7 @@ class Session:
         log: Its log file.
         began: The start in monotonic seconds, which are the same before and after the change of Python.
         settings: `key=value` for each setting that was given on its command line or one before it.
+        worker_log: The end of the worker's log when its origin began.
         history: This execution's events, and maybe those of earlier ones.
     """
 
@@ -54,6 +57,7 @@ class Session:
     log: Path
     began: float
     settings: tuple[str, ...]
+    worker_log: Sequence[int]
     lock: ExecutionLock
     journal: Journal
     history: History
@@ -131,7 +135,8 @@ def begin(options: Options, workspace: Workspace, interruption: Interruption, fl
     scanned = scan(workspace.journal)
     if rotate(workspace.journal, workspace.archive):
         scanned = scan(workspace.journal)
-    plan = plan_for(options, History(scanned.records))
+    past = History(scanned.records)
+    plan = plan_for(options, past)
     if not plan.to_run:
         lock.release()
         return None
@@ -147,6 +152,9 @@ def begin(options: Options, workspace: Workspace, interruption: Interruption, fl
         version=__version__,
         log=str(workspace.new_log()),
         plan=plan.as_record(),
+        worker_log=past.last.started.worker_log
+        if plan.origin and past.last
+        else ServiceLog(workspace.worker_log).position(),
     )
     past = History()
     past.add(journal.append(started))
@@ -207,6 +215,7 @@ def _session(
         log=log,
         began=began,
         settings=settings,
+        worker_log=own.started.worker_log,
         lock=lock,
         journal=journal,
         history=past,

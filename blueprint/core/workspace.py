@@ -82,6 +82,11 @@ class Workspace:
         return self.state / "journal.jsonl"
 
     @property
+    def worker_log(self) -> Path:
+        """The log of the worker, or of the process that serves the flows."""
+        return self.logs / "worker.log"
+
+    @property
     def archive(self) -> Path:
         """The executions that have left the journal."""
         return self.state / "archive"

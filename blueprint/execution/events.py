@@ -7,7 +7,7 @@ here is passed over; records of older versions are decoded too. Standard library
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -61,6 +61,7 @@ class ExecutionStarted(Event):
         version: The version of this program.
         log: The path of its log.
         plan: The planned mode of each task, by its number as text.
+        worker_log: The end of the worker's log when its origin began: the file's inode, and bytes.
     """
 
     kind: ClassVar[str] = "execution started"
@@ -71,6 +72,7 @@ class ExecutionStarted(Event):
     version: str = ""
     log: str = ""
     plan: Mapping[str, str] = field(default_factory=dict)
+    worker_log: Sequence[int] = (0, 0)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from blueprint.prefect_adapter.desired_state import DesiredDeployment, desired_d
 from blueprint.prefect_adapter.flow_definition import FlowDefinition
 from blueprint.prefect_adapter.flow_host import FlowHost
 from blueprint.prefect_adapter.models import Deployment, Run
+from blueprint.processes.log import BEGINNING, LogPosition
 from blueprint.processes.manager import ServiceManager
 
 _NOT_IN_KEYS = re.compile(r"[^a-z0-9_-]+")
@@ -36,6 +37,7 @@ class Context:
         flows: Runs the user's flows and checks.
         origin: The id of the execution that this one goes on from, or its own: marks the flow runs that belong to it.
         document: Writes task 28's document; called with its text and the deployment's key.
+        log_start: The place in the worker's log behind which the lines of this execution's runs are.
         with_worker: Whether the plan starts the worker: it can be begun while the server is still starting.
         label: The name of the deployment, if there are several; see `each`.
         every: If so, the settings of all of them.
@@ -48,6 +50,7 @@ class Context:
     flows: FlowHost
     origin: str
     document: Callable[[str, str], str]
+    log_start: LogPosition = BEGINNING
     with_worker: bool = False
     label: str = ""
     every: tuple[Settings, ...] = ()

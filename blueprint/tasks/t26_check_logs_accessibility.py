@@ -39,12 +39,11 @@ def check_logs(ctx: Context, control: TaskControl) -> Evidence:
     from blueprint.tasks.common import run_logs
     from blueprint.tasks.common.cases import latest_run, parameters_by_case
 
-    log = ctx.workspace.logs / "worker.log"
     runs = [latest_run(ctx, case) for case in parameters_by_case(ctx)]
     tasks = run_logs.own_task_names(runs, flow_runs.runs(tags=[ctx.execution_mark]))
     details = {}
     for run in runs:
-        written = run_logs.written(log, run.name, tasks[run.id])
+        written = run_logs.written(ctx.workspace.worker_log, run.name, tasks[run.id], ctx.log_start)
         if not written:
             raise TaskFailed(
                 f"The worker's log has no line of the flow run {run.name}.", where_to_look="logs/worker.log"

@@ -155,6 +155,7 @@ def _run_platform_tasks(session: Session, settings: Settings) -> None:
         flows.start(deployment)  # it imports Prefect beside this process and the server
 
     from blueprint.platform.local import local_platform
+    from blueprint.processes.log import LogPosition
     from blueprint.processes.manager import ServiceManager
     from blueprint.tasks.context import Context
     from blueprint.tasks.units import extra_seconds, unit_functions
@@ -172,6 +173,7 @@ def _run_platform_tasks(session: Session, settings: Settings) -> None:
         flows=flows,
         origin=session.origin,
         document=functools.partial(_write_document, session),
+        log_start=LogPosition(*session.worker_log),
         with_worker=session.plan.mode_of(13) is not Mode.NOT_NEEDED,
     )
     session.executor.jobs = settings.jobs

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from blueprint.prefect_adapter import flow_runs
 from blueprint.prefect_adapter.models import Run
-from blueprint.processes.log import ServiceLog
+from blueprint.processes.log import BEGINNING, LogPosition, ServiceLog
 
 _LINE = re.compile(r"(?:Flow|Task) run '(?P<name>[^']+)' - (?P<message>.*)$")
 
@@ -26,12 +26,18 @@ def own_task_names(runs: Iterable[Run], others: Iterable[Run]) -> Mapping[str, s
     return {run_id: {name for name in of_run if owners[name] == 1} for run_id, of_run in names.items()}
 
 
-def written(log: Path, run_name: str, task_names: set[str]) -> list[str]:
+def written(log: Path, run_name: str, task_names: set[str], since: LogPosition = BEGINNING) -> list[str]:
     """Return the messages of a run and its tasks as its process printed them.
 
     Prefect prints the address of the run's page as well, and keeps that one line from the API (`send_to_api: False`).
+
+    Args:
+        log: The worker's.
+        run_name: The run's name.
+        task_names: The names of its task runs.
+        since: The place in the log to read from.
     """
-    lines = list(ServiceLog(log).lines())
+    lines = list(ServiceLog(log).lines(since))
     begins = [number for number, line in enumerate(lines) if f"Flow run '{run_name}' - Beginning flow run" in line]
     found: list[str] = []
     for line in lines[begins[-1] :] if begins else []:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from blueprint.processes.log import ServiceLog
 from blueprint.tasks.common.run_logs import written
 
 LOG = """\
@@ -45,3 +46,12 @@ def test_the_lines_of_a_run_are_found_also_when_the_worker_was_restarted_and_its
 
 def test_a_run_that_wrote_nothing_has_no_lines(tmp_path: Path) -> None:
     assert written(log(tmp_path), "lost-cow", {"load-task-1a5"}) == []
+
+
+def test_lines_from_before_the_execution_are_not_taken_for_its_own(tmp_path: Path) -> None:
+    path = log(tmp_path)
+    began = ServiceLog(path).position()
+    assert written(path, "brave-ant", {"load-task-1a5"}, began) == []
+    with path.open("ab") as file:
+        file.write(path.read_bytes())
+    assert len(written(path, "brave-ant", {"load-task-1a5"}, began)) == 3
