@@ -16,7 +16,7 @@ from blueprint.tasks.setup_context import SetupContext
 
 LOCK = Path("tests") / "requirements.lock"
 # Most tests wait for services and flow runs; tests/conftest.py keeps those together that share a platform.
-WORKERS = ("-n", "4", "--dist", "loadgroup", "--no-loadscope-reorder")
+WORKERS = ("-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder")
 
 
 def run(options: Options, workspace: Workspace) -> int:
