@@ -47,6 +47,7 @@ def run(
     seconds: float | None = None,
     niceness: int = 0,
     given: str = "",
+    umask: int = -1,
 ) -> Finished:
     """Run a command until it ends, then kill what is left of its process group.
 
@@ -58,6 +59,7 @@ def run(
         seconds: A bound of its own, when it should be tighter than the task's deadline.
         niceness: Its niceness, 0 to 19; a higher one leaves the processor to others.
         given: Text for its standard input.
+        umask: The rights that the files which it makes do not have; by default this process's.
 
     Raises:
         TaskStopped: Interrupted, or out of time.
@@ -75,6 +77,7 @@ def run(
         encoding="utf-8",
         errors="replace",
         start_new_session=True,
+        umask=umask,
     )
     if niceness:
         with contextlib.suppress(OSError):  # it has ended already

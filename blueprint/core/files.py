@@ -15,6 +15,7 @@ from blueprint.core.errors import EnvironmentRefused
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+PRIVATE_UMASK = 0o077  # of processes whose files are private to the user
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM}

@@ -16,7 +16,7 @@ from typing import Any
 
 from blueprint.core import errors
 from blueprint.core.errors import FlowError
-from blueprint.core.files import PRIVATE_FILE, write_all
+from blueprint.core.files import PRIVATE_FILE, PRIVATE_UMASK, write_all
 from blueprint.core.task import TaskControl, TaskStopped
 
 _PROGRAM = Path(__file__).parents[2]  # where the package can be imported; user code gets a folder of its own
@@ -104,6 +104,7 @@ class FlowClient:
                     env={**os.environ, **self._tag},
                     cwd=_PROGRAM,
                     start_new_session=True,
+                    umask=PRIVATE_UMASK,
                 )
             finally:
                 os.close(log)

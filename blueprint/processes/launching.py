@@ -12,13 +12,11 @@ import threading
 from dataclasses import dataclass
 
 from blueprint.core.errors import ProcessError
-from blueprint.core.files import private_folder
+from blueprint.core.files import PRIVATE_UMASK, private_folder
 from blueprint.processes.identity import ProcessIdentity, identify, is_same
 from blueprint.processes.log import ServiceLog
 from blueprint.processes.ownership import OwnershipTag
 from blueprint.processes.spec import ServiceSpec
-
-_PRIVATE_UMASK = 0o077
 
 _children: list[subprocess.Popen[bytes]] = []
 _children_lock = threading.Lock()
@@ -81,7 +79,7 @@ def launch(spec: ServiceSpec, tag: OwnershipTag, fingerprint: str) -> Launched:
                 env={**spec.inherit, **spec.env, **tag.environment(fingerprint)},
                 cwd=spec.cwd,
                 start_new_session=True,
-                umask=_PRIVATE_UMASK,
+                umask=PRIVATE_UMASK,
             )
         except OSError as error:
             raise ProcessError(

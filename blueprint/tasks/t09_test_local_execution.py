@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blueprint.core import child
-from blueprint.core.files import write_whole
+from blueprint.core.files import PRIVATE_UMASK, write_whole
 from blueprint.core.task import Evidence, TaskControl, TaskFailed
 from blueprint.tasks.registry import Scope, task
 
@@ -93,7 +93,7 @@ def _run_script(ctx: Context, control: TaskControl) -> None:
             *tags,
         ]
         env["_BLUEPRINT_PARAMETERS"] = json.dumps(settings.parameters)
-    finished = child.run(argv, control, env=env, cwd=ctx.workspace.root, niceness=_NICENESS)
+    finished = child.run(argv, control, env=env, cwd=ctx.workspace.root, niceness=_NICENESS, umask=PRIVATE_UMASK)
     log = ctx.workspace.logs / f"{_local_run(ctx).replace('-', '_', 1)}.log"
     write_whole(log, finished.output + finished.errors)
     if finished.returncode != 0:

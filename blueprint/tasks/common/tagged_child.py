@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from blueprint.core import child
+from blueprint.core.files import PRIVATE_UMASK
 from blueprint.core.task import TaskControl
 from blueprint.processes.ownership import OwnershipTag
 from blueprint.tasks.context import Context
@@ -47,4 +48,5 @@ def run(
         TaskStopped: Interrupted, or out of time; the command has been killed.
     """
     tagged = {**env, **OwnershipTag(ctx.services.workspace, name).environment("")}
-    return child.run(argv, control, env=tagged, cwd=ctx.workspace.root, niceness=niceness, given=given)
+    cwd = ctx.workspace.root
+    return child.run(argv, control, env=tagged, cwd=cwd, niceness=niceness, given=given, umask=PRIVATE_UMASK)

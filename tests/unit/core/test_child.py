@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from blueprint.core import child
+from blueprint.core.files import PRIVATE_UMASK
 from blueprint.core.task import TaskStopped, within
 
 _LEAVES_ONE = """
@@ -52,3 +53,11 @@ def test_a_command_reads_what_it_is_given_also_if_it_takes_its_time() -> None:
     text = "x" * 300_000  # more than a pipe holds
     slow = "import sys, time; time.sleep(0.3); print(len(sys.stdin.read()))"
     assert child.run([sys.executable, "-c", slow], within(20), given=text).output == "300000\n"
+
+
+def test_a_command_whose_files_are_to_be_private_makes_private_ones(tmp_path: Path) -> None:
+    script = "import pathlib; pathlib.Path('made').write_text('x'); pathlib.Path('folder').mkdir()"
+    done = child.run([sys.executable, "-c", script], within(30), cwd=tmp_path, umask=PRIVATE_UMASK)
+    assert done.returncode == 0, done.errors
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o700
