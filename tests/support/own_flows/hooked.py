@@ -33,7 +33,7 @@ def hooked(folder: str, seconds: float = 0) -> None:
         "run": os.environ.get("PREFECT__FLOW_RUN_ID"),
         "forked": "blueprint.prefect_runtime.worker" in Path("/proc/self/cmdline").read_text(encoding="utf-8"),
     }
-    Path(folder, "about.json").write_text(json.dumps(about), encoding="utf-8")
     get_run_logger().info("Waiting for %s s", seconds)
     print("printed by the flow", flush=True)
+    Path(folder, "about.json").write_text(json.dumps(about), encoding="utf-8")
     time.sleep(seconds)
