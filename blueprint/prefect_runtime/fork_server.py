@@ -151,8 +151,8 @@ def _fork_or_exit() -> None:
 def _begin(request: int, connection: int, *streams: int, worker: int) -> Command:
     """Become a process like one that the worker started itself, then tell the worker and wait for its word."""
     os.setsid()
-    for number, handler in _OF_THE_GROUP.items():
-        signal.signal(number, handler)
+    for number in _OF_THE_GROUP:
+        signal.signal(number, signal.SIG_DFL)  # until there is a program: Python may swallow an exception of a handler
     with socket.socket(fileno=connection) as answer, os.fdopen(request) as file:
         file.seek(0)
         command = Command(**json.load(file))
@@ -167,6 +167,8 @@ def _begin(request: int, connection: int, *streams: int, worker: int) -> Command
     for stream, target in zip(streams, (0, 1, 2), strict=True):
         os.dup2(stream, target)
         os.close(stream)
+    for number, handler in _OF_THE_GROUP.items():
+        signal.signal(number, handler)
     return command
 
 
