@@ -14,8 +14,8 @@ from blueprint.execution.events import Event, TaskFinished, Unit
 from blueprint.execution.executor import Executor
 from blueprint.execution.lock import ExecutionLock
 from blueprint.execution.plan import Mode, Plan, PlannedTask
+from blueprint.tasks.context import SetupContext
 from blueprint.tasks.registry import registry
-from blueprint.tasks.setup_context import SetupContext
 
 
 def take_lock(workspace: Workspace, argv: Sequence[str], handed: Mapping[str, str]) -> ExecutionLock:

@@ -1,4 +1,4 @@
-"""Context of the tasks: settings, folders, services, flows and the execution that they belong to."""
+"""Context of the tasks. Standard library only at module level: what is installed is imported by the methods."""
 
 from __future__ import annotations
 
@@ -7,27 +7,42 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from blueprint.config import redaction
-from blueprint.config.settings import Settings, unique_labels
 from blueprint.core.task import TaskControl, TaskFailed, TaskSkipped
 from blueprint.core.workspace import Workspace
-from blueprint.platform.base import Platform
-from blueprint.prefect_adapter import deployments, flow_runs
-from blueprint.prefect_adapter.desired_state import DesiredDeployment, desired_deployment
-from blueprint.prefect_adapter.flow_definition import FlowDefinition
-from blueprint.prefect_adapter.flow_host import FlowHost
-from blueprint.prefect_adapter.models import Deployment, Run
-from blueprint.processes.log import BEGINNING, LogPosition
-from blueprint.processes.manager import ServiceManager
+
+if TYPE_CHECKING:
+    from blueprint.config.settings import Settings
+    from blueprint.platform.base import Platform
+    from blueprint.prefect_adapter.desired_state import DesiredDeployment
+    from blueprint.prefect_adapter.flow_definition import FlowDefinition
+    from blueprint.prefect_adapter.flow_host import FlowHost
+    from blueprint.prefect_adapter.models import Deployment, Run
+    from blueprint.processes.log import LogPosition
+    from blueprint.processes.manager import ServiceManager
 
 _NOT_IN_KEYS = re.compile(r"[^a-z0-9_-]+")
 
 
 @dataclass(frozen=True)
+class SetupContext:
+    """The surroundings of tasks 1 to 4, which run before the settings can be judged.
+
+    Attributes:
+        workspace: The folders.
+        lock: The lock file to install, from the project's root.
+        requirements: Further requirements of the user's flows.
+    """
+
+    workspace: Workspace
+    lock: str = "requirements.lock"
+    requirements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Context:
-    """The surroundings of a task.
+    """The surroundings of tasks 5 to 30.
 
     Attributes:
         settings: The configuration.
@@ -50,13 +65,15 @@ class Context:
     flows: FlowHost
     origin: str
     document: Callable[[str, str], str]
-    log_start: LogPosition = BEGINNING
+    log_start: LogPosition
     with_worker: bool = False
     label: str = ""
     every: tuple[Settings, ...] = ()
 
     def each(self) -> dict[str, Context]:
         """Return the context of each deployment by its label."""
+        from blueprint.config.settings import unique_labels
+
         every = self.settings.each()
         if len(every) == 1:
             return {every[0].deployment: dataclasses.replace(self, settings=every[0])}
@@ -71,25 +88,27 @@ class Context:
 
     def flow(self, control: TaskControl | None = None) -> FlowDefinition:
         """Return the flow as its code defines it; from then on what it declares as secret is never written."""
+        from blueprint.config import redaction
+
         flow = self.flows.describe(self.settings, control)
         redaction.REDACTOR.learn(redaction.configured(self.settings, flow.schema))
         return flow
 
     def desired_deployment(self, control: TaskControl | None = None) -> DesiredDeployment:
         """Return the deployment that the settings and the flow's code describe."""
+        from blueprint.prefect_adapter.desired_state import desired_deployment
+
         return desired_deployment(self.flow(control), self.settings, self.workspace.root)
 
     def require_deployment(self) -> Deployment:
-        """Return the deployment as the server has it now.
+        """Return the deployment as the server has it now."""
+        from blueprint.prefect_adapter import deployments
 
-        Raises:
-            TaskFailed: The server does not have it.
-        """
-        name = f"{self.flow().name}/{self.settings.deployment}"
-        found = deployments.deployment(self.flow().name, self.settings.deployment)
+        flow_name, name = self.flow().name, self.settings.deployment
+        found = deployments.deployment(flow_name, name)
         if found is None:
             raise TaskFailed(
-                f"The server has no deployment {name!r}.",
+                f"The server has no deployment '{flow_name}/{name}'.",
                 where_to_look=f"{self.settings.server_url}/deployments",
                 hint="Run `python run_blueprint.py --resume-from 15` to deploy it again.",
             )
@@ -98,7 +117,7 @@ class Context:
     @property
     def mark(self) -> str:
         """The tag that marks the flow runs of this deployment in this execution."""
-        return f"blueprint:{self.origin}{f'/{self.label}' if self.label else ''}"
+        return f"{self.execution_mark}{f'/{self.label}' if self.label else ''}"
 
     @property
     def execution_mark(self) -> str:
@@ -115,21 +134,19 @@ class Context:
 
     def runs_of(self, case: int | str) -> list[Run]:
         """Return the flow runs of one case of this deployment in this execution, oldest first."""
+        from blueprint.prefect_adapter import flow_runs
+
         return flow_runs.runs(tags=[self.tag(case)])
 
-    def skip_without_pool(self) -> None:
-        """Skip the task in `serve` mode.
+    def run_page(self, run: Run) -> str:
+        """Return the address of a run's page in the UI."""
+        return f"{self.settings.server_url}/runs/flow-run/{run.id}"
 
-        Raises:
-            TaskSkipped: There is no work pool.
-        """
+    def skip_without_pool(self) -> None:
+        """Skip the task in `serve` mode."""
         if self.settings.serves:
             raise TaskSkipped("flow.serve needs no work pool and no worker")
 
     def effect(self, run: Run, control: TaskControl) -> Mapping[str, Any]:
-        """Call the configured check with the run's id and parameters, and return the details that it found.
-
-        Raises:
-            FlowError: The check cannot be loaded, or says that the effect is not there.
-        """
+        """Call the configured check with the run's id and parameters, and return the details that it found."""
         return self.flows.check(self.settings, run, control) if self.settings.check else {}

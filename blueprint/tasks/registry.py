@@ -1,4 +1,4 @@
-"""The registry of the 30 tasks.
+"""The registry of the 30 tasks, and the names that a task file needs.
 
 Each task file registers its row, its action and its proof by the `task` decorator. All of them can be imported with
 nothing installed: a task file imports only `core` and this module, and everything else inside its functions.
@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import blueprint.tasks
-from blueprint.core.task import Evidence, Scope, Stage, TaskControl, TaskSpec
+from blueprint.core.task import Evidence, Scope, Stage, TaskControl, TaskFailed, TaskSkipped, TaskSpec
+from blueprint.tasks.context import Context, SetupContext
 
-__all__ = ["Scope", "Stage", "Task", "TaskFunction", "registry", "specs", "task"]
+__all__ = ["Context", "Evidence", "Scope", "SetupContext", "Stage", "TaskControl", "TaskFailed", "TaskSkipped"]
+__all__ += ["Task", "TaskFunction", "registry", "specs", "task"]
 
-# The first argument is `Context`, or `SetupContext` for the tasks before the environment is complete.
-TaskFunction = Callable[[Any, TaskControl], Evidence]
+TaskFunction = Callable[[Any, TaskControl], Evidence]  # of `SetupContext` before the environment is complete
 
 _TASK_FILE = re.compile(r"t\d\d_\w+")
 _registered: dict[int, Task] = {}
@@ -31,7 +32,6 @@ class Task:
     """A task's row and what carries it out.
 
     Attributes:
-        spec: The row.
         function: Acts where it must and proves; called once, or once for each deployment.
         shared: The part of a deployment's task that is proven once for all deployments, before the others.
     """
@@ -44,17 +44,11 @@ class Task:
 def task(
     number: int, title: str, *, shared: TaskFunction | None = None, **row: Any
 ) -> Callable[[TaskFunction], TaskFunction]:
-    """Register the decorated function as a task.
-
-    Args:
-        number: 1 to 30.
-        title: The fixed title.
-        shared: The part that is proven once for all deployments.
-        row: The other fields of `TaskSpec`.
-    """
+    """Register the decorated function as a task; `row` has the other fields of `TaskSpec`, but for the phase."""
 
     def register(function: TaskFunction) -> TaskFunction:
-        _registered[number] = Task(TaskSpec(number, title, **row), function, shared)
+        phase = (number + 9) // 10
+        _registered[number] = Task(TaskSpec(number, title, phase, **row), function, shared)
         return function
 
     return register

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from blueprint.core.task import Evidence, TaskControl
-from blueprint.tasks.registry import Stage, task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.setup_context import SetupContext
+from blueprint.tasks.registry import Evidence, SetupContext, Stage, TaskControl, task
 
 
 @task(
     1,
     "Verify project directory",
-    phase=1,
     timeout=10,
     stage=Stage.SYSTEM,
     proof="needed files, writable folder, fitting Python, disk space",

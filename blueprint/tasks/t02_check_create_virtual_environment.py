@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from blueprint.core.task import Evidence, TaskControl
-from blueprint.tasks.registry import Stage, task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.setup_context import SetupContext
+from blueprint.tasks.registry import Evidence, SetupContext, Stage, TaskControl, task
 
 
 @task(
     2,
     "Check/create virtual environment",
-    phase=1,
     needs=(1,),
     timeout=120,
     stage=Stage.SYSTEM,

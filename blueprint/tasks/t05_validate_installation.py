@@ -5,14 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from blueprint.core import child
-from blueprint.core.task import Evidence, TaskControl, TaskFailed
-from blueprint.tasks.registry import task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, TaskControl, TaskFailed, task
 
 _PACKAGES = ("prefect", "pydantic", "tenacity", "psutil", "fastapi", "starlette", "sqlalchemy")
 
@@ -22,7 +17,6 @@ _IMPORT_SERVER = "import gc; gc.disable(); import prefect.server.api.server as s
 @task(
     5,
     "Validate installation",
-    phase=1,
     needs=(4,),
     timeout=120,
     uses_prefect=False,

@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blueprint.core import child
-from blueprint.core.task import Evidence, TaskControl, TaskFailed
-from blueprint.tasks.registry import task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, TaskControl, TaskFailed, task
 
 _RESOLVE = """
 import json
@@ -30,7 +26,6 @@ print(json.dumps({
 @task(
     6,
     "Configure API URL",
-    phase=1,
     needs=(4,),
     timeout=60,
     uses_prefect=False,

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from blueprint.core import http
 from blueprint.core.http import NotReady
-from blueprint.core.task import Evidence, TaskControl, TaskFailed
-from blueprint.tasks.registry import Scope, task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
 
 
 @task(
     7,
     "Verify data_pipeline.py",
-    phase=1,
     needs=(4,),
     timeout=60,
     scope=Scope.DEPLOYMENT,

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from blueprint.core.errors import BlueprintError
-from blueprint.core.task import Evidence, TaskControl, TaskFailed
-from blueprint.tasks.registry import task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, TaskControl, TaskFailed, task
 
 
 @task(
     8,
     "Start Prefect server",
-    phase=1,
     needs=(4,),
     timeout=120,
     uses_prefect=False,

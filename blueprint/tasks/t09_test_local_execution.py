@@ -5,15 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from blueprint.core import child
 from blueprint.core.files import PRIVATE_UMASK, write_whole
-from blueprint.core.task import Evidence, TaskControl, TaskFailed
-from blueprint.tasks.registry import Scope, task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
 
 _NICENESS = 5  # of the local run: only task 10 waits for it, and the deployment's runs begin beside it
 
@@ -21,7 +16,6 @@ _NICENESS = 5  # of the local run: only task 10 waits for it, and the deployment
 @task(
     9,
     "Test local execution",
-    phase=1,
     needs=(7, 8),
     timeout=120,
     scope=Scope.DEPLOYMENT,

@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blueprint.core.http import NotReady
-from blueprint.core.task import Evidence, TaskControl, TaskFailed
-from blueprint.tasks.registry import Scope, task
+from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
 
 if TYPE_CHECKING:
     from blueprint.prefect_adapter.models import Run
-    from blueprint.tasks.context import Context
 
 
 @task(
     10,
     "Verify flow run in system",
-    phase=1,
     needs=(9,),
     timeout=60,
     scope=Scope.DEPLOYMENT,

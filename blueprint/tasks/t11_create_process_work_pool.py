@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from blueprint.core.task import Evidence, TaskControl
-from blueprint.tasks.registry import task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, TaskControl, task
 
 
-@task(11, "Create process work pool", phase=2, needs=(8,), timeout=30, proof="the pool exists with type process")
+@task(11, "Create process work pool", needs=(8,), timeout=30, proof="the pool exists with type process")
 def create_pool(ctx: Context, control: TaskControl) -> Evidence:
     """Have the work pool exist with type process."""
     from blueprint.prefect_adapter import pools

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from blueprint.core.task import Evidence, TaskControl, TaskFailed
-from blueprint.tasks.registry import task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, TaskControl, TaskFailed, task
 
 
-@task(
-    12, "Verify work pool", phase=2, needs=(11,), timeout=30, proof="type, not paused, concurrency limit as configured"
-)
+@task(12, "Verify work pool", needs=(11,), timeout=30, proof="type, not paused, concurrency limit as configured")
 def verify_pool(ctx: Context, control: TaskControl) -> Evidence:
     """Prove the pool's type, that it is not paused, and its concurrency limit."""
     from blueprint.tasks.common.proofs import RESTORE_POOL, pool_details, require_process_pool

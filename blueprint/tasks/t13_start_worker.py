@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from blueprint.core.task import Evidence, TaskControl
-from blueprint.tasks.registry import task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, TaskControl, task
 
 
 @task(
     13,
     "Start worker",
-    phase=2,
     needs=(11,),
     timeout=90,
     proof="our worker is online in that pool and its health endpoint answers",

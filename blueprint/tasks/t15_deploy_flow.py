@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from blueprint.core.task import Evidence, TaskControl
-from blueprint.tasks.registry import Scope, task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, task
 
 
 def serve_flows(ctx: Context, control: TaskControl) -> Evidence:
@@ -26,7 +20,6 @@ def serve_flows(ctx: Context, control: TaskControl) -> Evidence:
 @task(
     15,
     "Deploy flow",
-    phase=2,
     needs=(8, 11, 14),
     timeout=90,
     scope=Scope.DEPLOYMENT,

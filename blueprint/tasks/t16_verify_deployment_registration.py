@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from blueprint.core.task import Evidence, TaskControl
-from blueprint.tasks.registry import Scope, task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, task
 
 
 @task(
     16,
     "Verify deployment registration",
-    phase=2,
     needs=(15,),
     timeout=30,
     scope=Scope.DEPLOYMENT,

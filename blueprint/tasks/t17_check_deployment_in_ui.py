@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from blueprint.core.http import NotReady
-from blueprint.core.task import Evidence, TaskControl, TaskFailed
-from blueprint.tasks.registry import Scope, task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
 
 
 def read_ui(ctx: Context, control: TaskControl) -> Evidence:
@@ -33,7 +27,6 @@ def read_ui(ctx: Context, control: TaskControl) -> Evidence:
 @task(
     17,
     "Check deployment in UI",
-    phase=2,
     needs=(15,),
     timeout=30,
     scope=Scope.DEPLOYMENT,

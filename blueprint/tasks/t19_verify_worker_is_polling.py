@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from blueprint.core.http import NotReady
-from blueprint.core.task import Evidence, TaskControl
-from blueprint.tasks.registry import task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, TaskControl, task
 
 
 @task(
     19,
     "Verify worker is polling",
-    phase=2,
     needs=(13,),
     timeout=60,
     proof="the worker's last heartbeat moves between two reads",

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blueprint.core.http import NotReady
-from blueprint.core.task import Evidence, TaskControl, TaskFailed
-from blueprint.tasks.registry import Scope, task
+from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
 
 if TYPE_CHECKING:
     from blueprint.prefect_adapter.models import Deployment, Pool
-    from blueprint.tasks.context import Context
 
 
 def verify_platform_ready(ctx: Context, control: TaskControl) -> Evidence:
@@ -46,7 +44,6 @@ def verify_platform_ready(ctx: Context, control: TaskControl) -> Evidence:
 @task(
     20,
     "Phase 2 complete verification",
-    phase=2,
     needs=(6, 12, 16, 17, 18, 19),
     timeout=60,
     scope=Scope.DEPLOYMENT,

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from blueprint.core.task import Evidence, TaskControl, TaskFailed
-from blueprint.tasks.registry import Scope, task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
 
 
 @task(
     21,
     "Trigger deployment (default parameters)",
-    phase=3,
     needs=(13, 15),
     timeout=60,
     scope=Scope.DEPLOYMENT,

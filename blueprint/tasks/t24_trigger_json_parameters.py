@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from blueprint.core.task import Evidence, TaskControl, TaskSkipped
-from blueprint.tasks.registry import Scope, task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskSkipped, task
 
 
 @task(
     24,
     "Trigger with JSON parameters",
-    phase=3,
     needs=(13, 15),
     timeout=180,
     scope=Scope.DEPLOYMENT,

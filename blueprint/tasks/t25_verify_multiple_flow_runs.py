@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from blueprint.core.task import Evidence, TaskControl, TaskFailed
-from blueprint.tasks.registry import Scope, task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
 
 
 @task(
     25,
     "Verify multiple flow runs",
-    phase=3,
     needs=(22, 23, 24),
     timeout=60,
     scope=Scope.DEPLOYMENT,

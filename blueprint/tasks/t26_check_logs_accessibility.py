@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blueprint.core.http import NotReady
-from blueprint.core.task import Evidence, TaskControl, TaskFailed
-from blueprint.tasks.registry import Scope, task
+from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
 
 if TYPE_CHECKING:
     from blueprint.prefect_adapter.models import Run
-    from blueprint.tasks.context import Context
 
 
 def check_log_files(ctx: Context, control: TaskControl) -> Evidence:
@@ -25,7 +23,6 @@ def check_log_files(ctx: Context, control: TaskControl) -> Evidence:
 @task(
     26,
     "Check logs accessibility",
-    phase=3,
     needs=(22, 23, 24),
     timeout=60,
     scope=Scope.DEPLOYMENT,

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from blueprint.core.http import NotReady
-from blueprint.core.task import Evidence, TaskControl, TaskFailed
-from blueprint.tasks.registry import task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, TaskControl, TaskFailed, task
 
 
 @task(
     27,
     "Verify monitoring points",
-    phase=3,
     needs=(13, 15),
     timeout=30,
     proof="health, ready, version, UI, docs, metrics, worker health",

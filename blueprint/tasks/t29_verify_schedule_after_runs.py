@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from blueprint.core.task import Evidence, TaskControl
-from blueprint.tasks.registry import Scope, task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, task
 
 
 @task(
     29,
     "Verify schedule configuration (after runs)",
-    phase=3,
     needs=(22, 23, 24, 28),
     timeout=90,  # Prefect's scheduler looks once a minute which runs are missing
     scope=Scope.DEPLOYMENT,

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
-from blueprint.core.task import Evidence, TaskControl, TaskFailed
-from blueprint.tasks.registry import Scope, task
-
-if TYPE_CHECKING:
-    from blueprint.tasks.context import Context
+from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
 
 _LATE_AFTER = timedelta(seconds=60)
 
@@ -44,7 +39,6 @@ def verify_platform(ctx: Context, control: TaskControl) -> Evidence:
 @task(
     30,
     "Final system verification",
-    phase=3,
     needs=(10, 20, 25, 26, 27, 28, 29),
     timeout=90,
     scope=Scope.DEPLOYMENT,

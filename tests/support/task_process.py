@@ -104,6 +104,7 @@ def _context(root: Path, settings: Settings, origin: str) -> Context:
     from blueprint.config.redaction import REDACTOR
     from blueprint.core.workspace import Workspace
     from blueprint.platform.local import local_platform
+    from blueprint.processes.log import BEGINNING
     from blueprint.tasks.context import Context
 
     workspace = Workspace(root)
@@ -122,6 +123,7 @@ def _context(root: Path, settings: Settings, origin: str) -> Context:
         flows=_flows(root),
         origin=origin,
         document=document,
+        log_start=BEGINNING,
     )
 
 

@@ -21,7 +21,7 @@ from blueprint.config.scaffold import pyproject, schema, table
 from blueprint.core.errors import BlueprintError, ExitCode, FlowError, UsageError
 from blueprint.core.workspace import Workspace
 from blueprint.execution.lock import ExecutionLock
-from blueprint.tasks.setup_context import SetupContext
+from blueprint.tasks.context import SetupContext
 
 if TYPE_CHECKING:
     from blueprint.config.settings import Settings

@@ -26,8 +26,8 @@ from blueprint.execution.events import ServiceStarted, Unit
 from blueprint.execution.executor import UnitFunction
 from blueprint.execution.interruption import Interruption
 from blueprint.execution.plan import Mode
+from blueprint.tasks.context import SetupContext
 from blueprint.tasks.registry import registry
-from blueprint.tasks.setup_context import SetupContext
 
 if TYPE_CHECKING:
     from blueprint.config.settings import Settings

@@ -12,7 +12,7 @@ from blueprint.cli.options import Options
 from blueprint.cli.setup import set_up, take_lock
 from blueprint.core.errors import ExitCode
 from blueprint.core.workspace import Workspace
-from blueprint.tasks.setup_context import SetupContext
+from blueprint.tasks.context import SetupContext
 
 LOCK = Path("tests") / "requirements.lock"
 # Most tests wait for services and flow runs; tests/conftest.py keeps those together that share a platform.

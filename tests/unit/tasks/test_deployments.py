@@ -15,6 +15,7 @@ from blueprint.execution.events import Unit
 from blueprint.execution.outcome import TaskOutcome, combine, raised, returned
 from blueprint.platform.base import ApiEndpoint, Platform
 from blueprint.prefect_adapter.flow_host import FlowHost
+from blueprint.processes.log import BEGINNING
 from blueprint.processes.manager import ServiceManager
 from blueprint.tasks.context import Context
 from blueprint.tasks.registry import Scope, specs
@@ -28,7 +29,11 @@ def context(root: Path, *names: str, **values: Any) -> Context:
     services = ServiceManager(root, "id")
     platform = Platform(ApiEndpoint(settings.api_url, settings.public_api_url), (), ())
     flows = FlowHost(workspace)
-    return Context(settings, workspace, services, platform, flows, "origin", lambda text, key: f"{key}: {text}")
+
+    def document(text: str, key: str) -> str:
+        return f"{key}: {text}"
+
+    return Context(settings, workspace, services, platform, flows, "origin", document, BEGINNING)
 
 
 def shown(name: str, **more: Any) -> TaskOutcome:

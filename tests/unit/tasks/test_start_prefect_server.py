@@ -12,6 +12,7 @@ from blueprint.core.task import within
 from blueprint.core.workspace import Workspace
 from blueprint.platform.base import ApiEndpoint, ManagedService, Platform
 from blueprint.prefect_adapter.flow_host import FlowHost
+from blueprint.processes.log import BEGINNING
 from blueprint.tasks import t08_start_prefect_server as task_8
 from blueprint.tasks.context import Context
 from tests.unit.processes.helpers import House, kill_all, make_house
@@ -40,6 +41,7 @@ def test_the_worker_is_begun_before_the_server_is_proven_only_if_it_has_no_passw
         FlowHost(workspace),
         "origin",
         lambda text, key: f"{key}: {text}",
+        BEGINNING,
         with_worker=True,
     )
     task_8._begin(ctx, within(20))
