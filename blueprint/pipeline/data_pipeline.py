@@ -22,7 +22,6 @@ if __name__ == "__main__":
 if _PROJECT not in sys.path:
     sys.path.insert(0, _PROJECT)  # loaded by entrypoint, from wherever
 
-import time
 from dataclasses import dataclass
 
 from prefect import flow, get_run_logger, task
@@ -62,13 +61,11 @@ class PipelineResult:
 def extract_task(config: ExtractConfig) -> source.Readings:
     """Fetch a batch of records; see `source.fetch` for what it refuses."""
     logger = get_run_logger()
-    started = time.monotonic()
     logger.info("Extracting %d records from %s", config.batch_size, config.shown_url)
     readings = source.fetch(config)
     if readings.exhausted:
         logger.warning("The source has no more than %d of the %d records", len(readings.items), config.batch_size)
-    seconds = time.monotonic() - started
-    logger.info("Extracted %d records in %d pages, %.2f s", len(readings.items), readings.pages, seconds)
+    logger.info("Extracted %d records in %d pages", len(readings.items), readings.pages)
     return readings
 
 
@@ -76,10 +73,8 @@ def extract_task(config: ExtractConfig) -> source.Readings:
 def transform_task(readings: source.Readings) -> DailyMetrics:
     """Compute the daily metrics; `metrics` defines them."""
     logger = get_run_logger()
-    started = time.monotonic()
     metrics = daily_metrics(readings.items)
-    seconds = time.monotonic() - started
-    logger.info("Transformed into %d rows of %d daily metrics, %.2f s", metrics.row_count, metrics.group_count, seconds)
+    logger.info("Transformed into %d rows of %d daily metrics", metrics.row_count, metrics.group_count)
     return metrics
 
 
@@ -94,7 +89,7 @@ def load_task(metrics: DailyMetrics, target_table: str, flow_run_id: str) -> Pip
     loaded = warehouse.load(target_table, flow_run_id, metrics.rows())
     if loaded.replaced:
         logger.warning("Replaced %d rows that an earlier attempt of this run had landed", loaded.replaced)
-    logger.info("Loaded %d rows into %s, %.2f s", loaded.rows, target_table, loaded.seconds)
+    logger.info("Loaded %d rows into %s", loaded.rows, target_table)
     return PipelineResult(rows=loaded.rows, table=target_table)
 
 

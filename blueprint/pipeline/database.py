@@ -1,10 +1,10 @@
 """The warehouse's database: its address, and transactional connections that wait for other writers.
 
-- By default an embedded SQLite file, `.blueprint/warehouse/<database>.sqlite3` in the project's folder
-  (`PIPELINE_WAREHOUSE_DIR` names another folder).
+- By default an embedded SQLite file, `<database>.sqlite3` in the folder that `PIPELINE_WAREHOUSE_DIR` names, or else in
+  `.blueprint/warehouse` of the current folder.
 - `PIPELINE_DATABASE_URL` names another: `postgresql://user:password@host/database` or `sqlite:///path/database.sqlite3`.
   The `database` part of a table's name must be that database (for SQLite: the file's name without its suffix), so that
-  a table name always says where its rows are. A relative path counts from the project's folder.
+  a table name always says where its rows are. A relative path counts from the current folder.
 
 SQLite has no schemas: the table `daily_metrics` of the schema `public` is the table `"public.daily_metrics"` there.
 """
@@ -17,12 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from blueprint.pipeline.errors import WarehouseError
 from blueprint.pipeline.table_name import TableName
@@ -32,14 +31,7 @@ WAREHOUSE_DIR_VARIABLE = "PIPELINE_WAREHOUSE_DIR"
 LOCK_SECONDS = 60
 CONNECT_SECONDS = 10
 
-_PROJECT = Path(__file__).resolve().parents[2]
-_DRIVERS = {
-    "sqlite": "sqlite+pysqlite",
-    "sqlite+pysqlite": "sqlite+pysqlite",
-    "postgresql": "postgresql+psycopg",
-    "postgres": "postgresql+psycopg",
-    "postgresql+psycopg": "postgresql+psycopg",
-}
+_DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
 @dataclass(frozen=True)
@@ -89,33 +81,21 @@ class Database:
             yield connection
 
     def _engine(self, *, write: bool) -> Engine:
+        common: dict[str, Any] = {"poolclass": NullPool, "hide_parameters": True}
         if self.file is None:
-            return create_engine(
-                self.url,
-                poolclass=NullPool,
-                hide_parameters=True,
-                isolation_level="READ COMMITTED" if write else "REPEATABLE READ",
-                connect_args={"connect_timeout": CONNECT_SECONDS},
-            )
+            level = "READ COMMITTED" if write else "REPEATABLE READ"
+            arguments: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS}
+            return create_engine(self.url, isolation_level=level, connect_args=arguments, **common)
         # isolation_level None: Python's own transaction handling would start a write transaction too late, as a reader
         # first, and then fail with "database is locked" at once instead of waiting.
-        engine = create_engine(
-            self.url,
-            poolclass=NullPool,
-            hide_parameters=True,
-            connect_args={"timeout": LOCK_SECONDS, "isolation_level": None},
-        )
+        arguments = {"timeout": LOCK_SECONDS, "isolation_level": None}
+        engine = create_engine(self.url, connect_args=arguments, **common)
 
+        @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
+            connection.exec_driver_sql("PRAGMA synchronous = FULL")  # what landed must survive a power cut
             connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
-        def connected(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-            cursor = connection.cursor()
-            cursor.execute("PRAGMA synchronous = FULL")  # what a run reports as landed must survive a power cut
-            cursor.close()
-
-        event.listen(engine, "begin", begin)
-        event.listen(engine, "connect", connected)
         return engine
 
 
@@ -131,19 +111,24 @@ def database_for(table: TableName, url: str | None = None) -> Database:
     """
     text = url or os.environ.get(DATABASE_URL_VARIABLE)
     if not text:
-        folder = Path(os.environ.get(WAREHOUSE_DIR_VARIABLE) or _PROJECT / ".blueprint" / "warehouse")
-        return Database(_sqlite_url(folder / f"{table.database}.sqlite3"))
+        folder = Path(os.environ.get(WAREHOUSE_DIR_VARIABLE) or ".blueprint/warehouse")
+        return Database(_file_url(folder / f"{table.database}.sqlite3"))
     try:
         parsed = make_url(text)
     except (ArgumentError, ValueError):
         raise WarehouseError(
             f"{DATABASE_URL_VARIABLE} is not a database URL; expected for example postgresql://user@host/warehouse."
         ) from None
-    if parsed.drivername not in _DRIVERS:
-        raise WarehouseError(f"{DATABASE_URL_VARIABLE}: {parsed.drivername!r} is neither sqlite nor postgresql.")
-    parsed = parsed.set(drivername=_DRIVERS[parsed.drivername])
-    database = Database(_file_url(parsed) if parsed.get_backend_name() == "sqlite" else parsed)
-    name = database.file.stem if database.file else (parsed.database or "")
+    backend, name = parsed.get_backend_name(), parsed.database or ""
+    if backend not in _DRIVERS:
+        raise WarehouseError(f"{DATABASE_URL_VARIABLE}: {backend!r} is neither sqlite nor postgresql.")
+    database = Database(parsed.set(drivername=_DRIVERS[backend]))
+    if backend == "sqlite":
+        if not name or name.startswith((":memory:", "file:")):
+            raise WarehouseError(
+                f"{DATABASE_URL_VARIABLE}: an SQLite warehouse must be a file, sqlite:///path/name.sqlite3."
+            )
+        database, name = Database(_file_url(Path(name))), Path(name).stem
     if name != table.database:
         raise WarehouseError(
             f"The table {table} is in the database {table.database!r}, but {DATABASE_URL_VARIABLE} leads to {name!r}."
@@ -151,16 +136,8 @@ def database_for(table: TableName, url: str | None = None) -> Database:
     return database
 
 
-def _file_url(url: URL) -> URL:
-    if not url.database or url.database.startswith((":memory:", "file:")):
-        raise WarehouseError(
-            f"{DATABASE_URL_VARIABLE}: an SQLite warehouse must be a file, sqlite:///path/name.sqlite3."
-        )
-    return _sqlite_url(Path(url.database))
-
-
-def _sqlite_url(path: Path) -> URL:
-    return URL.create("sqlite+pysqlite", database=str(_PROJECT / path.expanduser()))
+def _file_url(path: Path) -> URL:
+    return URL.create(_DRIVERS["sqlite"], database=str(path.expanduser().absolute()))
 
 
 def _create_private(path: Path) -> None:

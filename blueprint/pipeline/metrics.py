@@ -7,7 +7,6 @@ host, metric, unit and UTC day. `deviation` is the reading minus its day's mean.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from statistics import fmean
 from typing import NamedTuple
@@ -15,16 +14,7 @@ from typing import NamedTuple
 from blueprint.pipeline.records import Reading
 
 _Key = tuple[str, str, str, date]
-
-
-@dataclass(frozen=True, slots=True)
-class DayFigures:
-    """Figures of one host, metric, unit and UTC day within a batch."""
-
-    readings: int
-    mean: float
-    low: float
-    high: float
+_Figures = tuple[int, float, float, float]  # number of readings, mean, lowest, highest
 
 
 class DailyMetric(NamedTuple):
@@ -52,7 +42,7 @@ class DailyMetrics:
 
     __slots__ = ("_figures", "_readings")
 
-    def __init__(self, readings: list[Reading], figures: dict[_Key, DayFigures]) -> None:
+    def __init__(self, readings: list[Reading], figures: dict[_Key, _Figures]) -> None:
         self._readings = readings
         self._figures = figures
 
@@ -70,21 +60,10 @@ class DailyMetrics:
         """Yield the rows in the order of the source; may be called more than once."""
         for reading in self._readings:
             at, key = _place(reading)
-            day = self._figures[key]
-            yield DailyMetric(
-                record_id=reading.id,
-                metric_date=key[-1],
-                observed_at=at,
-                host=reading.host,
-                metric=reading.metric,
-                value=reading.value,
-                unit=reading.unit,
-                day_readings=day.readings,
-                day_mean=day.mean,
-                day_min=day.low,
-                day_max=day.high,
-                deviation=reading.value - day.mean,
-            )
+            host, metric, unit, day = key
+            number, mean, low, high = self._figures[key]
+            off = reading.value - mean
+            yield DailyMetric(reading.id, day, at, host, metric, reading.value, unit, number, mean, low, high, off)
 
 
 def daily_metrics(readings: list[Reading]) -> DailyMetrics:
@@ -104,7 +83,7 @@ def _place(reading: Reading) -> tuple[datetime, _Key]:
     return at, (reading.host, reading.metric, reading.unit, at.date())
 
 
-def _figures(values: list[float]) -> DayFigures:
+def _figures(values: list[float]) -> _Figures:
     low, high = min(values), max(values)
     # Rounding can put the mean of equal numbers a hair outside of them.
-    return DayFigures(len(values), mean=min(max(fmean(values), low), high), low=low, high=high)
+    return len(values), min(max(fmean(values), low), high), low, high

@@ -1,16 +1,19 @@
 """Readings of this host by psutil, as the bundled metrics API serves them.
 
-What a host does not offer (temperatures in a virtual machine, disk counters in a container) is left out.
+What a host does not offer, such as disk counters in a container, is left out.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from functools import partial
+from itertools import count, islice
+from typing import Any
 
 import psutil
 
@@ -18,45 +21,53 @@ Value = tuple[str, float, str]  # metric, value, unit
 _MIN_INTERVAL_SECONDS = 0.1  # psutil: a utilisation over less than that is meaningless
 _MAX_VOLUMES = 16
 _NOT_OFFERED = (OSError, AttributeError, NotImplementedError, RuntimeError, psutil.Error)
-
-
-class HostReading(NamedTuple):
-    """One value that was read on this host."""
-
-    observed_at: datetime
-    metric: str
-    value: float
-    unit: str
+_TUPLES: tuple[tuple[str, Callable[[], Any], str], ...] = (
+    ("memory", psutil.virtual_memory, "bytes"),
+    ("swap", psutil.swap_memory, "bytes"),
+    ("cpu.time", psutil.cpu_times, "seconds"),
+    ("disk_io", psutil.disk_io_counters, "count"),
+    ("network", psutil.net_io_counters, "count"),
+)
 
 
 class HostSampler:
-    """Takes samples of this host. Not thread-safe: psutil works utilisation out from call to call.
-
-    Attributes:
-        host: This machine's name.
-    """
+    """Takes readings of this host, under ids that no other process gives. Not thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.host = socket.gethostname()[:200] or "localhost"
+        self._host = socket.gethostname()[:200] or "localhost"
+        self._instance = secrets.token_hex(6)
+        self._numbers = count(1)
         self._clock = clock
         self._utilisation_at = clock()
         psutil.cpu_percent()
         psutil.cpu_percent(percpu=True)
 
-    def sample(self) -> Iterator[HostReading]:
-        """Yield every value that the host offers now, the general ones first."""
-        groups = (
-            *(self._utilisation, _load, _memory, _swap, _cpu_times, _processes, _disks, _disk_io, _network),
-            *(_cores, _interfaces, _temperatures),
-        )
+    def take(self, number: int) -> list[dict[str, Any]]:
+        """Take readings until there are so many."""
+        records: list[dict[str, Any]] = []
+        while len(records) < number:
+            records += islice(self.sample(), number - len(records))
+        return records
+
+    def sample(self) -> Iterator[dict[str, Any]]:
+        """Yield a record of every value that the host offers now."""
+        tuples = [partial(_fields, *each) for each in _TUPLES]
+        groups: list[Callable[[], Iterator[Value]]] = [self._utilisation, _general, *tuples, _disks]
         for group in groups:
             try:
                 values = list(group())
             except _NOT_OFFERED:
                 continue
-            at = datetime.now(UTC)
+            at = datetime.now(UTC).isoformat(timespec="microseconds")
             for metric, value, unit in values:
-                yield HostReading(at, metric, float(value), unit)
+                yield {
+                    "id": f"{self._instance}-{next(self._numbers)}",
+                    "observed_at": at,
+                    "host": self._host,
+                    "metric": metric,
+                    "value": float(value),
+                    "unit": unit,
+                }
 
     def _utilisation(self) -> Iterator[Value]:
         """Yield CPU utilisation since the previous sample, unless that was too short ago."""
@@ -69,27 +80,12 @@ class HostSampler:
             yield f"cpu.{core}.utilisation", percent, "percent"
 
 
-def _load() -> Iterator[Value]:
+def _general() -> Iterator[Value]:
     for minutes, load in zip((1, 5, 15), psutil.getloadavg(), strict=True):
         yield f"load.{minutes}m", load, "processes"
-
-
-def _memory() -> Iterator[Value]:
-    yield from _fields("memory", psutil.virtual_memory(), "bytes")
-
-
-def _swap() -> Iterator[Value]:
-    yield from _fields("swap", psutil.swap_memory(), "bytes")
-
-
-def _cpu_times() -> Iterator[Value]:
-    yield from _fields("cpu.time", psutil.cpu_times(), "seconds")
     stats = psutil.cpu_stats()
     yield "cpu.context_switches", stats.ctx_switches, "count"
     yield "cpu.interrupts", stats.interrupts, "count"
-
-
-def _processes() -> Iterator[Value]:
     yield "processes.count", len(psutil.pids()), "processes"
     yield "host.boot_time", psutil.boot_time(), "seconds since 1970"
     yield "host.uptime", max(0.0, time.time() - psutil.boot_time()), "seconds"
@@ -98,53 +94,22 @@ def _processes() -> Iterator[Value]:
 def _disks() -> Iterator[Value]:
     volumes = dict.fromkeys([os.sep, *(partition.mountpoint for partition in psutil.disk_partitions())])
     for volume in list(volumes)[:_MAX_VOLUMES]:
+        printable = "".join(character if character.isprintable() else "?" for character in volume)[:120]
         try:
-            usage = psutil.disk_usage(volume)
+            yield from _fields(f"disk.{printable}", partial(psutil.disk_usage, volume), "bytes")
         except OSError:
             continue
-        yield from _fields(f"disk.{_plain(volume)}", usage, "bytes")
 
 
-def _disk_io() -> Iterator[Value]:
-    counters = psutil.disk_io_counters()
-    if counters is not None:
-        yield from _fields("disk_io", counters, "count")
-
-
-def _network() -> Iterator[Value]:
-    yield from _fields("network", psutil.net_io_counters(), "count")
-
-
-def _cores() -> Iterator[Value]:
-    for core, times in enumerate(psutil.cpu_times(percpu=True)):
-        yield from _fields(f"cpu.{core}.time", times, "seconds")
-
-
-def _interfaces() -> Iterator[Value]:
-    for name, counters in psutil.net_io_counters(pernic=True).items():
-        yield from _fields(f"network.{_plain(name)}", counters, "count")
-
-
-def _temperatures() -> Iterator[Value]:
-    for chip, sensors in psutil.sensors_temperatures().items():
-        for index, sensor in enumerate(sensors):
-            if sensor.current is not None:
-                yield f"temperature.{_plain(chip)}.{index}", sensor.current, "celsius"
-
-
-def _fields(prefix: str, values: Any, unit: str) -> Iterator[Value]:
+def _fields(prefix: str, read: Callable[[], Any], unit: str) -> Iterator[Value]:
     """Yield each field of a psutil named tuple with the unit that its name tells."""
-    for name, value in values._asdict().items():
+    for name, value in read()._asdict().items():
         if name == "percent":
-            yield f"{prefix}.{name}", value, "percent"
+            unit_of_field = "percent"
         elif "bytes" in name:
-            yield f"{prefix}.{name}", value, "bytes"
+            unit_of_field = "bytes"
         elif name.endswith("_time"):
-            yield f"{prefix}.{name}", value, "milliseconds"
+            unit_of_field = "milliseconds"
         else:
-            yield f"{prefix}.{name}", value, unit
-
-
-def _plain(name: str) -> str:
-    """Make a device's or folder's name printable and short, as part of a metric's name."""
-    return "".join(character if character.isprintable() else "?" for character in name)[:120]
+            unit_of_field = unit
+        yield f"{prefix}.{name}", value, unit_of_field

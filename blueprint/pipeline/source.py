@@ -150,18 +150,12 @@ def _is_loopback(host: str) -> bool:
 
 
 def _reason(error: httpx.HTTPError | httpx.InvalidURL) -> str:
-    """Return one clause for the user.
-
-    It never holds a password: the user part was taken out of the address before httpx saw it.
-    """
+    """Return one clause; httpx never saw a password."""
+    said = str(error)[:200].rstrip(".") or type(error).__name__
     match error:
-        case httpx.TooManyRedirects():
-            return f"more than {MAX_REDIRECTS} redirects, probably in a circle"
         case httpx.UnsupportedProtocol():
-            return "only http:// and https:// addresses can be fetched (unsupported protocol)"
-        case httpx.TimeoutException():
-            return f"no answer in time ({type(error).__name__})"
+            return f"only http:// and https:// addresses can be fetched (unsupported protocol: {said})"
         case httpx.RemoteProtocolError():
-            return f"the connection broke off or is not HTTP ({str(error)[:200] or type(error).__name__})"
+            return f"the connection broke off or is not HTTP ({said})"
         case _:
-            return (str(error)[:200] or type(error).__name__).rstrip(".")
+            return said

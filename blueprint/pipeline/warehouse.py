@@ -9,12 +9,11 @@ attempt replaces them. Two attempts at the same time are put one after the other
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -64,19 +63,11 @@ class Landed:
     last_observed: str | None
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """Result of one load.
-
-    Attributes:
-        rows: Number of rows inserted.
-        replaced: Number of rows of an earlier attempt of the same flow run that it deleted first.
-        seconds: Time taken, waiting for other writers included.
-    """
+class Loaded(NamedTuple):
+    """Result of one load: rows inserted, and rows of an earlier attempt of the same flow run deleted first."""
 
     rows: int
     replaced: int
-    seconds: float
 
 
 def load(table_name: str, flow_run_id: str, rows: Iterable[DailyMetric], *, url: str | None = None) -> Loaded:
@@ -91,7 +82,6 @@ def load(table_name: str, flow_run_id: str, rows: Iterable[DailyMetric], *, url:
     Raises:
         BadTableName, WarehouseError: One sentence.
     """
-    started = time.monotonic()
     name = TableName.parse(table_name)
     database = database_for(name, url)
     table = _table(name, database)
@@ -100,19 +90,12 @@ def load(table_name: str, flow_run_id: str, rows: Iterable[DailyMetric], *, url:
         _one_at_a_time(connection, f"{name} {flow_run_id}")
         replaced = connection.execute(delete(table).where(table.c.flow_run_id == flow_run_id)).rowcount
         inserted = 0
-        for chunk in _chunks(rows, flow_run_id):
+        of_load = {"flow_run_id": flow_run_id, "loaded_at": datetime.now(UTC)}
+        source = iter(rows)
+        while chunk := [row._asdict() | of_load for row in islice(source, _CHUNK_ROWS)]:
             connection.execute(insert(table), chunk)
             inserted += len(chunk)
-    return Loaded(rows=inserted, replaced=replaced, seconds=time.monotonic() - started)
-
-
-def rows_of(url: str | None, table_name: str, flow_run_id: str) -> int:
-    """Count the flow run's rows in the table; 0 if there is no such table yet.
-
-    Raises:
-        BadTableName, WarehouseError: One sentence.
-    """
-    return landed(table_name, flow_run_id, url=url).rows
+    return Loaded(inserted, replaced)
 
 
 def landed(table_name: str, flow_run_id: str, *, url: str | None = None) -> Landed:
@@ -188,15 +171,6 @@ def _one_at_a_time(connection: Connection, what: str) -> None:
     if connection.dialect.name == "postgresql":
         key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], signed=True)
         connection.execute(select(func.pg_advisory_xact_lock(key)))
-
-
-def _chunks(rows: Iterable[DailyMetric], flow_run_id: str) -> Iterator[list[dict[str, Any]]]:
-    loaded_at = datetime.now(UTC)
-    source = iter(rows)
-    while chunk := [
-        row._asdict() | {"flow_run_id": flow_run_id, "loaded_at": loaded_at} for row in islice(source, _CHUNK_ROWS)
-    ]:
-        yield chunk
 
 
 def _iso(at: datetime | None) -> str | None:

@@ -82,7 +82,7 @@ def source(settings: Settings, workspace: Workspace) -> ServiceSpec:
         workspace,
         name=SOURCE,
         title="Data source",
-        argv=(sys.executable, str(api), "--host", _LOOPBACK, "--port", str(settings.source_port)),
+        argv=(sys.executable, str(api), "--port", str(settings.source_port)),
         env=environment.client(settings, workspace),
         log="source.log",
         port=settings.source_port,

@@ -35,7 +35,7 @@ sys.path.insert(0, str(PROJECT))
 from blueprint.pipeline.config import ExtractConfig
 from blueprint.pipeline.metrics import DailyMetrics, daily_metrics
 from blueprint.pipeline.source import fetch
-from blueprint.pipeline.warehouse import load, rows_of
+from blueprint.pipeline.warehouse import landed, load
 from tests.support.prefect_server import PrefectServer, running_prefect
 
 _T = TypeVar("_T")
@@ -106,7 +106,7 @@ def _flow_run(server: PrefectServer, url: str, records: int, figures: Figures) -
 
     figures.peak.append(figures.timed("whole flow run, Prefect included", execute))
     state = server.get(f"/flow_runs/{run['id']}")["state_name"]
-    if state != "Completed" or rows_of(None, TABLE, run["id"]) != records:
+    if state != "Completed" or landed(TABLE, run["id"]).rows != records:
         raise SystemExit(f"The flow run ended {state}; its figures would mean nothing.")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from blueprint.pipeline.metrics_server import serve_metrics
+from blueprint.pipeline.metrics_api import serve_metrics
 from blueprint.pipeline.warehouse import landed, load
 from tests.support.prefect_server import PrefectServer, running_prefect
 from tests.support.rows import batch

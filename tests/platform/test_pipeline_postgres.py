@@ -14,7 +14,7 @@ import pytest
 
 from blueprint.pipeline.checks import rows_landed
 from blueprint.pipeline.errors import WarehouseError
-from blueprint.pipeline.warehouse import landed, load, rows_of
+from blueprint.pipeline.warehouse import landed, load
 from tests.support.loader import KILL_POINTS
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.rows import batch
@@ -56,8 +56,8 @@ def test_rows_are_where_the_table_name_says_with_their_types(postgres: Postgres)
     found = landed(TABLE, "run")
     assert (found.rows, found.records, found.metrics) == (90, 90, 7)
     assert found.first_observed == "2025-03-09T23:59:00+00:00"
-    assert rows_of(None, "warehouse.test.metrics", "run") == 7
-    assert rows_of(None, TABLE, "none") == rows_of(None, "warehouse.other.none", "run") == 0
+    assert landed("warehouse.test.metrics", "run").rows == 7
+    assert landed(TABLE, "none").rows == landed("warehouse.other.none", "run").rows == 0
     assert rows_landed("run", {"batch_size": 90})["rows"] == 90
 
 
@@ -75,7 +75,7 @@ def test_killed_at_any_point_of_the_load_no_row_is_lost_or_doubled(
     load(TABLE, "run", batch(4500, "again").rows())
     found = landed(TABLE, "run")
     assert (found.rows, found.records) == (4500, 4500)
-    assert rows_of(None, TABLE, "other run") == 10
+    assert landed(TABLE, "other run").rows == 10
 
 
 def test_two_loads_of_one_run_at_the_same_time_land_its_rows_once(postgres: Postgres) -> None:
@@ -92,7 +92,7 @@ def test_first_loads_at_the_same_time_make_schema_and_table_once(postgres: Postg
     tables = [f"warehouse.test.t{n % 3}" for n in range(24)]
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(lambda n: load(tables[n], f"run-{n}", batch(50).rows()), range(24)))
-    assert [rows_of(postgres.url(), tables[n], f"run-{n}") for n in range(24)] == [50] * 24
+    assert [landed(tables[n], f"run-{n}", url=postgres.url()).rows for n in range(24)] == [50] * 24
 
 
 def test_a_user_who_may_not_create_can_load_into_a_table_that_is_there(postgres: Postgres) -> None:
@@ -105,7 +105,7 @@ def test_a_user_who_may_not_create_can_load_into_a_table_that_is_there(postgres:
     try:
         url = f"postgresql://loader:limited@127.0.0.1:{postgres.port}/warehouse"
         load(TABLE, "second", batch(5).rows(), url=url)
-        assert rows_of(url, TABLE, "second") == 5
+        assert landed(TABLE, "second", url=url).rows == 5
         with pytest.raises(WarehouseError, match="permission denied"):
             load("warehouse.forbidden.t", "run", batch(5).rows(), url=url)
     finally:
@@ -126,7 +126,7 @@ def test_a_bad_table_name_reaches_no_database(table: str) -> None:
     load(TABLE, "run", batch(1).rows())
     with pytest.raises(ValueError, match="is not a table name"):
         load(table, "run", batch(1).rows())
-    assert rows_of(None, TABLE, "run") == 1
+    assert landed(TABLE, "run").rows == 1
 
 
 def test_a_wrong_password_is_one_sentence_that_does_not_show_it(postgres: Postgres) -> None:
@@ -149,7 +149,7 @@ def test_a_server_that_stops_during_the_load_is_an_error_and_lands_nothing(postg
 
     with pytest.raises(WarehouseError, match="refused: "):
         load(TABLE, "run", rows_then_cut())  # type: ignore[arg-type]
-    assert rows_of(None, TABLE, "run") == 3
+    assert landed(TABLE, "run").rows == 3
 
 
 def test_a_load_waits_for_another_load_of_its_run_instead_of_failing(postgres: Postgres) -> None:
@@ -160,4 +160,4 @@ def test_a_load_waits_for_another_load_of_its_run_instead_of_failing(postgres: P
         timer.start()
         load(TABLE, "run", batch(5, "later").rows())
         timer.join()
-    assert rows_of(None, TABLE, "run") == 5
+    assert landed(TABLE, "run").rows == 5

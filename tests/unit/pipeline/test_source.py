@@ -18,7 +18,7 @@ import pytest
 
 from blueprint.pipeline.config import ExtractConfig, without_secrets
 from blueprint.pipeline.errors import SourceError
-from blueprint.pipeline.metrics_server import serve_metrics
+from blueprint.pipeline.metrics_api import serve_metrics
 from blueprint.pipeline.source import MAX_PAGE_BYTES, Readings, fetch
 from tests.support.web import Answer, record, send, send_json, serving
 

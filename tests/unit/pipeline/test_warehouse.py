@@ -22,7 +22,7 @@ from blueprint.pipeline.database import Database, database_for
 from blueprint.pipeline.errors import RowsMissing, WarehouseError
 from blueprint.pipeline.metrics import DailyMetric
 from blueprint.pipeline.table_name import BadTableName, TableName
-from blueprint.pipeline.warehouse import landed, load, rows_of
+from blueprint.pipeline.warehouse import landed, load
 from tests.support.loader import KILL_POINTS
 from tests.support.rows import batch
 
@@ -62,10 +62,10 @@ def test_what_landed_is_read_back_by_run_and_table() -> None:
     load(TABLE, "one", batch(90).rows())
     load(TABLE, "two", batch(7).rows())
     load("warehouse.test.metrics", "one", batch(3).rows())
-    assert rows_of(None, TABLE, "one") == 90
-    assert rows_of(None, TABLE, "two") == 7
-    assert rows_of(None, "warehouse.test.metrics", "one") == 3
-    assert rows_of(None, TABLE, "none") == 0
+    assert landed(TABLE, "one").rows == 90
+    assert landed(TABLE, "two").rows == 7
+    assert landed("warehouse.test.metrics", "one").rows == 3
+    assert landed(TABLE, "none").rows == 0
     found = landed(TABLE, "one")
     assert (found.rows, found.records, found.metrics) == (90, 90, 7)
     assert (found.first_observed, found.last_observed) == ("2025-03-09T23:59:00+00:00", "2025-03-10T00:00:29+00:00")
@@ -76,7 +76,7 @@ def test_a_retried_load_lands_its_rows_once_also_if_the_source_gave_others_now()
     again = load(TABLE, "run", batch(50).rows())
     assert (again.rows, again.replaced) == (50, 50)
     load(TABLE, "run", batch(40, "other").rows())
-    assert rows_of(None, TABLE, "run") == 40
+    assert landed(TABLE, "run").rows == 40
 
 
 @pytest.mark.parametrize("point", KILL_POINTS)
@@ -88,11 +88,11 @@ def test_killed_at_any_point_of_the_load_no_row_is_lost_or_doubled(folder: Path,
     process = _loader(folder, 4500, "killed", point)
     _output, errors = process.communicate(timeout=60)
     assert process.returncode == -9, errors
-    assert rows_of(None, TABLE, "run") == (4500 if point == "after the commit" else earlier)
+    assert landed(TABLE, "run").rows == (4500 if point == "after the commit" else earlier)
     load(TABLE, "run", batch(4500, "again").rows())
     found = landed(TABLE, "run")
     assert (found.rows, found.records) == (4500, 4500)
-    assert rows_of(None, TABLE, "other run") == 10
+    assert landed(TABLE, "other run").rows == 10
     with sqlite3.connect(folder / "warehouse.sqlite3") as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
@@ -107,9 +107,9 @@ def test_killed_at_random_moments_no_row_is_lost_or_doubled(folder: Path) -> Non
         threading.Event().wait(chance.uniform(0, 0.4))
         process.kill()
         process.communicate()
-        assert rows_of(None, TABLE, "run") in (0, 20_000), f"seed {seed}, attempt {attempt}"
+        assert landed(TABLE, "run").rows in (0, 20_000), f"seed {seed}, attempt {attempt}"
     load(TABLE, "run", batch(100).rows())
-    assert rows_of(None, TABLE, "run") == 100, f"seed {seed}"
+    assert landed(TABLE, "run").rows == 100, f"seed {seed}"
 
 
 def test_two_loads_of_one_run_at_the_same_time_land_its_rows_once(folder: Path) -> None:
@@ -124,7 +124,7 @@ def test_two_loads_of_one_run_at_the_same_time_land_its_rows_once(folder: Path) 
 def test_many_runs_landing_at_the_same_time_lose_nothing_from_the_very_first_on() -> None:
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda n: load(TABLE, f"run-{n}", batch(200).rows()), range(32)))
-    assert [rows_of(None, TABLE, f"run-{n}") for n in range(32)] == [200] * 32
+    assert [landed(TABLE, f"run-{n}").rows for n in range(32)] == [200] * 32
 
 
 def test_a_load_waits_for_another_writer_instead_of_failing(folder: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_load_waits_for_another_writer_instead_of_failing(folder: Path) -> Non
     assert time.monotonic() - started >= 0.4
     timer.join()
     other.close()
-    assert rows_of(None, TABLE, "second") == 5
+    assert landed(TABLE, "second").rows == 5
 
 
 def test_a_writer_is_alone_before_its_first_statement_so_it_is_not_refused_half_way(folder: Path) -> None:
@@ -160,7 +160,7 @@ def test_an_error_while_the_rows_are_made_leaves_what_was_there() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         load(TABLE, "run", broken())
-    assert rows_of(None, TABLE, "run") == 5
+    assert landed(TABLE, "run").rows == 5
 
 
 def test_the_warehouse_can_be_read_by_its_user_only(folder: Path) -> None:
@@ -175,18 +175,18 @@ def test_the_warehouse_can_be_read_by_its_user_only(folder: Path) -> None:
 
 
 def test_looking_for_rows_makes_no_file(folder: Path) -> None:
-    assert rows_of(None, TABLE, "run") == 0
+    assert landed(TABLE, "run").rows == 0
     assert not folder.exists()
 
 
-def test_without_settings_the_warehouse_is_in_the_project_whatever_the_current_folder(
+def test_without_settings_the_warehouse_is_in_the_current_folder_wherever_the_program_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("PIPELINE_WAREHOUSE_DIR")
     monkeypatch.chdir(tmp_path)
     name = TableName.parse(TABLE)
-    assert database_for(name).file == PROJECT / ".blueprint" / "warehouse" / "warehouse.sqlite3"
-    assert database_for(name, "sqlite:///data/warehouse.db").file == PROJECT / "data" / "warehouse.db"
+    assert database_for(name).file == tmp_path / ".blueprint" / "warehouse" / "warehouse.sqlite3"
+    assert database_for(name, "sqlite:///data/warehouse.db").file == tmp_path / "data" / "warehouse.db"
 
 
 @pytest.mark.parametrize(
@@ -227,14 +227,14 @@ def test_a_bad_table_name_touches_nothing(folder: Path, table: str) -> None:
     with pytest.raises(BadTableName):
         load(table, "run", batch(1).rows())
     with pytest.raises(BadTableName):
-        rows_of(None, table, "run")
+        landed(table, "run")
     assert not folder.exists()
 
 
 def test_hostile_values_are_stored_and_not_executed() -> None:
     hostile = 'x\'); DROP TABLE "public.daily_metrics"; --'
     load(TABLE, hostile[:64], batch(3, hostile).rows())
-    assert rows_of(None, TABLE, hostile[:64]) == 3
+    assert landed(TABLE, hostile[:64]).rows == 3
 
 
 def test_a_file_that_is_no_database_is_said_to_be_so(folder: Path) -> None:
