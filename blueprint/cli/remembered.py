@@ -1,14 +1,15 @@
 """The settings that command lines gave: they hold for later commands until something newer says otherwise.
 
 They are kept in `.blueprint/settings.json`, private to the user. New ones are proposed first, and accepted once they
-have been judged, which may have to wait until the packages that judge them are installed. Standard library only.
+have been judged, which may have to wait until the packages that judge them are installed. Each function raises
+`EnvironmentRefused` if the file cannot be used. Standard library only.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from blueprint.core.errors import EnvironmentRefused
 from blueprint.core.files import write_whole
@@ -16,44 +17,33 @@ from blueprint.core.workspace import Workspace
 from blueprint.execution import history
 
 
-def remembered(workspace: Workspace) -> tuple[str, ...]:
-    """Return `key=value` for each setting that holds: the proposed ones if there are any, else the accepted ones.
+class _Kept(NamedTuple):
+    """The content of the file."""
 
-    Raises:
-        EnvironmentRefused: The file cannot be used.
-    """
+    accepted: tuple[str, ...]
+    proposed: tuple[str, ...] | None = None
+
+
+def remembered(workspace: Workspace) -> tuple[str, ...]:
+    """Return `key=value` for each setting that holds: the proposed ones if there are any, else the accepted ones."""
     kept = _read(workspace)
     return kept.accepted if kept.proposed is None else kept.proposed
 
 
 def propose(workspace: Workspace, given: Iterable[str]) -> tuple[str, ...]:
-    """Remember the settings of this command line beside those from before, and return all of them.
-
-    Raises:
-        EnvironmentRefused: They cannot be written.
-    """
+    """Remember the settings of this command line beside those from before, and return all of them."""
     proposed = tuple((by_key(remembered(workspace)) | by_key(given)).values())
     _write(workspace, _Kept(_read(workspace).accepted, proposed))
     return proposed
 
 
 def accept(workspace: Workspace) -> None:
-    """Take the proposed settings as good.
-
-    Raises:
-        EnvironmentRefused: They cannot be written.
-    """
-    kept = _read(workspace)
-    if kept.proposed is not None:
-        _write(workspace, _Kept(kept.proposed))
+    """Take the proposed settings as good."""
+    _write(workspace, _Kept(remembered(workspace)))
 
 
 def refuse(workspace: Workspace) -> None:
-    """Forget the proposed settings: later commands go on with those that were accepted last.
-
-    Raises:
-        EnvironmentRefused: They cannot be written.
-    """
+    """Forget the proposed settings: later commands go on with those that were accepted last."""
     _write(workspace, _Kept(_read(workspace).accepted))
 
 
@@ -62,21 +52,14 @@ def by_key(settings: Iterable[str]) -> dict[str, str]:
     return {setting.partition("=")[0].strip().replace("-", "_"): setting for setting in settings}
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """The content of the file."""
-
-    accepted: tuple[str, ...]
-    proposed: tuple[str, ...] | None = None
-
-
 def _read(workspace: Workspace) -> _Kept:
     path = workspace.remembered_settings
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         return _Kept(_texts(kept["accepted"]), None if kept["proposed"] is None else _texts(kept["proposed"]))
     except FileNotFoundError:
-        return _Kept(_from_journal(workspace))
+        last = history.load(workspace.journal).last  # where older versions kept them
+        return _Kept(tuple(last.started.settings or ()) if last else ())
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EnvironmentRefused(
             f"{path}, which keeps the settings of earlier command lines, cannot be used: {error}.",
@@ -90,11 +73,5 @@ def _texts(values: object) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _from_journal(workspace: Workspace) -> tuple[str, ...]:
-    """Read the settings where older versions kept them."""
-    last = history.load(workspace.journal).last
-    return last.settings if last else ()
-
-
 def _write(workspace: Workspace, kept: _Kept) -> None:
-    write_whole(workspace.remembered_settings, json.dumps(asdict(kept), indent=1) + "\n")
+    write_whole(workspace.remembered_settings, json.dumps(kept._asdict(), indent=1) + "\n")

@@ -1,8 +1,6 @@
 """One execution in one process: its lock, journal, log and plan.
 
-It is begun afresh, or taken over after the change to the environment's Python.
-
-Standard library only.
+It is begun afresh, or taken over after the change to the environment's Python. Standard library only.
 """
 
 from __future__ import annotations
@@ -11,8 +9,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from blueprint import __version__
@@ -31,43 +28,51 @@ from blueprint.execution.journal import Journal, scan
 from blueprint.execution.lock import ExecutionLock
 from blueprint.execution.plan import Mode, Plan, PlannedTask
 from blueprint.processes.log import ServiceLog
-from blueprint.reports import record, summary
+from blueprint.reports import record as reports
+from blueprint.reports import summary
 from blueprint.reports.lines import Lines
 from blueprint.tasks.registry import specs
 
 
-@dataclass(frozen=True)
+@dataclass
 class Session:
     """Lock, journal, log and plan of a running execution.
 
     Attributes:
-        id: The execution's id.
-        origin: The id of the execution that it goes on from, or its own.
-        log: Its log file.
+        record: What the execution has done so far.
         began: The start in monotonic seconds, which are the same before and after the change of Python.
         settings: `key=value` for each setting that was given on its command line or one before it.
-        worker_log: The end of the worker's log when its origin began.
-        history: This execution's events, and maybe those of earlier ones.
     """
 
     workspace: Workspace
-    id: str
-    origin: str
+    record: ExecutionRecord
     plan: Plan
-    log: Path
     began: float
     settings: tuple[str, ...]
-    worker_log: Sequence[int]
     lock: ExecutionLock
     journal: Journal
-    history: History
-    lines: Lines
-    executor: Executor
     interruption: Interruption
+    log: Path = field(init=False)
+    lines: Lines = field(init=False)
+    executor: Executor = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Open the log, and let the executor go on from what is recorded."""
+        self.log = Path(self.record.started.log)
+        shown = max(self.record.tasks, default=0)
+        self.lines = Lines(self.plan, self.log, sys.stdout, shown=shown, redact=REDACTOR)
+        done = {unit: ended.outcome.status for unit, ended in self.record.units.items()}
+        self.executor = Executor(self.plan, self._keep, tell=self.lines.waiting, stop=self.interruption.stop, done=done)
+
+    def _keep(self, event: Event) -> None:
+        self.lock.require()
+        entry = self.journal.append(event)
+        self.record.add(entry)
+        self.lines.observe(entry)
 
     def handover(self) -> dict[str, str]:
         """Return the values that the next stage needs to take this session over."""
-        return {"execution": self.id, "lock": str(self.lock.fd), "began": str(self.began)}
+        return {"execution": self.record.id, "lock": str(self.lock.fd), "began": str(self.began)}
 
     def close(self) -> None:
         """Close everything but the lock."""
@@ -75,14 +80,11 @@ class Session:
         self.journal.close()
 
     def finish(self, url: str, error: Exception | None) -> int:
-        """Write the end to the journal, the log and the record.
+        """Write the end to the journal, the log and the record, and return the exit code.
 
         Args:
             url: The platform's address, if it is known.
             error: The error that ended the execution before its time; one that is no `BlueprintError` is a bug.
-
-        Returns:
-            The exit code.
         """
         bug = error is not None and not isinstance(error, BlueprintError)
         interrupted = self.executor.interrupted and not bug
@@ -102,11 +104,9 @@ class Session:
             error=f"{type(error).__name__}: {error}" if bug else str(error or ""),
         )
         try:
-            self.history.add(self.journal.append(finished))
-            own = self.history.last
-            if own is not None and own.id == self.id:
-                titles = {spec.number: spec.title for spec in specs()}
-                record.write(own, titles, [redact_setting(setting) for setting in self.settings])
+            self.record.add(self.journal.append(finished))
+            titles = {spec.number: spec.title for spec in specs()}
+            reports.write(self.record, titles, [redact_setting(setting) for setting in self.settings])
         except BlueprintError as raised:  # a full disk, most likely: the journal reads as interrupted, which is true
             error, code = error or raised, int(raised.exit_code)
         if error and not bug:  # the error boundary tells of a bug, and where it is kept whole
@@ -130,13 +130,13 @@ def begin(options: Options, workspace: Workspace, interruption: Interruption, fl
         UsageError: There is nothing to resume.
     """
     workspace.prepare()
-    command = redact_command(("run_blueprint.py", *options.argv))
+    command = str(REDACTOR(redact_command(("run_blueprint.py", *options.argv))))
     lock = ExecutionLock.acquire(workspace, command)
     scanned = scan(workspace.journal)
     if rotate(workspace.journal, workspace.archive):
         scanned = scan(workspace.journal)
-    past = History(scanned.records)
-    plan = plan_for(options, past)
+    last = History(scanned.records).last
+    plan = plan_for(options, last)
     if not plan.to_run:
         lock.release()
         return None
@@ -152,14 +152,10 @@ def begin(options: Options, workspace: Workspace, interruption: Interruption, fl
         version=__version__,
         log=str(workspace.new_log()),
         plan=plan.as_record(),
-        worker_log=past.last.started.worker_log
-        if plan.origin and past.last
-        else ServiceLog(workspace.worker_log).position(),
+        worker_log=last.started.worker_log if plan.origin and last else ServiceLog(workspace.worker_log).position(),
     )
-    past = History()
-    past.add(journal.append(started))
-    own = ExecutionRecord(execution, started)
-    session = _session(workspace, own, plan, time.monotonic(), settings, lock, journal, past, interruption)
+    record = ExecutionRecord(execution, started, journal.append(started).at)
+    session = Session(workspace, record, plan, time.monotonic(), settings, lock, journal, interruption)
     session.lines.line(f"Blueprint {__version__}, execution {execution}: {command}")
     if flow:
         session.lines.line(flow)
@@ -176,53 +172,14 @@ def take_over(handed: dict[str, str], workspace: Workspace, interruption: Interr
     """Continue the execution that the system's Python began in this same process."""
     lock = ExecutionLock.adopt(workspace, int(handed["lock"]))
     scanned = scan(workspace.journal)
-    past = History(scanned.records)
-    own = past.last
+    own = History(scanned.records).last
     if own is None or own.id != handed["execution"]:  # the lock is ours, so nobody else can have begun one
         raise RuntimeError(f"the journal does not end with execution {handed['execution']}")
     tasks = (PlannedTask(spec, Mode(own.plan[spec.number]), "as planned") for spec in specs())
     plan = Plan(tuple(tasks), own.origin)
     journal = Journal.open(workspace.journal, own.id, scanned=scanned, redact=REDACTOR)
     settings = remembered.remembered(workspace)
-    return _session(workspace, own, plan, float(handed["began"]), settings, lock, journal, past, interruption)
-
-
-def _session(
-    workspace: Workspace,
-    own: ExecutionRecord,
-    plan: Plan,
-    began: float,
-    settings: tuple[str, ...],
-    lock: ExecutionLock,
-    journal: Journal,
-    past: History,
-    interruption: Interruption,
-) -> Session:
-    log = Path(own.started.log)
-    lines = Lines(plan, log, sys.stdout, shown=max(own.tasks, default=0), redact=REDACTOR)
-
-    def keep(event: Event) -> None:
-        lock.require()
-        entry = journal.append(event)
-        past.add(entry)
-        lines.observe(entry)
-
-    return Session(
-        workspace=workspace,
-        id=own.id,
-        origin=own.origin,
-        plan=plan,
-        log=log,
-        began=began,
-        settings=settings,
-        worker_log=own.started.worker_log,
-        lock=lock,
-        journal=journal,
-        history=past,
-        lines=lines,
-        executor=Executor(plan, keep, tell=lines.waiting, stop=interruption.stop, done=own.unit_statuses),
-        interruption=interruption,
-    )
+    return Session(workspace, own, plan, float(handed["began"]), settings, lock, journal, interruption)
 
 
 def _boot_id() -> str:

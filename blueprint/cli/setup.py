@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from blueprint import bootstrap
 from blueprint.config.redaction import REDACTOR, redact_command
+from blueprint.core.errors import ExitCode
 from blueprint.core.task import Stage
 from blueprint.core.workspace import Workspace
 from blueprint.execution.events import Event, TaskFinished, Unit
-from blueprint.execution.executor import Executor
+from blueprint.execution.executor import Executor, UnitFunction
 from blueprint.execution.lock import ExecutionLock
 from blueprint.execution.plan import Mode, Plan, PlannedTask
 from blueprint.tasks.context import SetupContext
-from blueprint.tasks.registry import registry
+from blueprint.tasks.registry import registry, specs
 
 
 def take_lock(workspace: Workspace, argv: Sequence[str], handed: Mapping[str, str]) -> ExecutionLock:
-    """Take the execution lock, or go on with the one that this process took before the change of Python.
-
-    Args:
-        workspace: Its state is prepared.
-        argv: The words after the program's name.
-        handed: The values of `bootstrap.handover`.
-
-    Raises:
-        EnvironmentRefused: Another execution is at work.
-    """
+    """Take the execution lock of a prepared workspace, or go on with the one taken before the change of Python."""
     if "lock" in handed:
         return ExecutionLock.adopt(workspace, int(handed["lock"]))
     return ExecutionLock.acquire(workspace, redact_command(("run_blueprint.py", *argv)))
+
+
+def setup_functions(ctx: SetupContext, *stages: Stage) -> dict[Unit, UnitFunction]:
+    """Return the units of the stages before the environment is complete, each with its function."""
+    tasks = registry().values()
+    return {Unit(task.spec.number): partial(task.function, ctx) for task in tasks if task.spec.stage in stages}
 
 
 def set_up(ctx: SetupContext, argv: Sequence[str], lock: ExecutionLock) -> bool:
@@ -44,9 +42,6 @@ def set_up(ctx: SetupContext, argv: Sequence[str], lock: ExecutionLock) -> bool:
 
     Returns:
         Whether it is so; if not, what failed has been told.
-
-    Raises:
-        BlueprintError: The environment refuses.
     """
     if not bootstrap.inside(ctx.workspace):
         if not _prove(ctx, Stage.SYSTEM):
@@ -57,21 +52,20 @@ def set_up(ctx: SetupContext, argv: Sequence[str], lock: ExecutionLock) -> bool:
 
 def _prove(ctx: SetupContext, stage: Stage) -> bool:
     """Carry out the tasks of a stage one after the other, with a line for each; False if one fails."""
-    tasks = [task for task in registry().values() if task.spec.stage is stage]
-    plan = Plan(tuple(PlannedTask(task.spec, Mode.RUN, "it is part of the environment") for task in tasks))
-    titles = {task.spec.number: task.spec.title for task in tasks}
+    rows = [spec for spec in specs() if spec.stage is stage]
+    plan = Plan(tuple(PlannedTask(spec, Mode.RUN, "it is part of the environment") for spec in rows))
 
     def show(event: Event) -> None:
         if not isinstance(event, TaskFinished):
             return
         outcome = event.outcome
         passed = outcome.status.passed
-        text = f"{titles[event.task]}: {'' if passed else f'{outcome.status.value}: '}{outcome.summary}"
+        title = plan.by_number[event.task].spec.title
+        text = f"{title}: {'' if passed else f'{outcome.status.value}: '}{outcome.summary}"
         more = [f"Look at {outcome.where_to_look}." if outcome.where_to_look else "", outcome.hint]
-        for line in (text, " ".join(filter(None, more))):
-            if line:
-                print(REDACTOR(line), file=None if passed else sys.stderr, flush=True)
+        for line in filter(None, (text, " ".join(filter(None, more)))):
+            print(REDACTOR(line), file=None if passed else sys.stderr, flush=True)
 
     executor = Executor(plan, show, tell=lambda _unit, _text: None, jobs=1)
-    executor.run({Unit(task.spec.number): functools.partial(task.function, ctx) for task in tasks})
-    return all(executor.statuses[task.spec.number].passed for task in tasks)
+    executor.run(setup_functions(ctx, stage))
+    return executor.exit_code is ExitCode.PROVEN

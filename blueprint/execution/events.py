@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 from blueprint.core.task import Status
-from blueprint.execution.outcome import TaskOutcome
+from blueprint.execution.outcome import NEVER_ENDED, TaskOutcome
+
+_RENAMED = {"what": "summary", "facts": "details", "why": "reason", "what_to_do": "hint"}
 
 
 class Unit(NamedTuple):
     """A task, or a task for one deployment: the unit that is scheduled.
 
     Attributes:
-        task: The task's number.
         deployment: The deployment's label; None for a task of the platform, or the part that deployments share.
     """
 
@@ -39,8 +40,9 @@ class Event:
     kind: ClassVar[str] = ""
 
     def fields(self) -> dict[str, Any]:
-        """Return the event's values as they are recorded."""
-        return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        """Return the event's values as they are recorded; those that are None are left out."""
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Event:
@@ -56,12 +58,10 @@ class ExecutionStarted(Event):
     Attributes:
         origin: The id of the execution that it goes on from; its own if it is a fresh one.
         command: The command line, without secrets.
-        pid: The process that began it.
         boot_id: The start of the machine in which it began.
-        version: The version of this program.
-        log: The path of its log.
         plan: The planned mode of each task, by its number as text.
         worker_log: The end of the worker's log when its origin began: the file's inode, and bytes.
+        settings: `key=value` for each setting of its command line; older versions kept them here.
     """
 
     kind: ClassVar[str] = "execution started"
@@ -73,6 +73,15 @@ class ExecutionStarted(Event):
     log: str = ""
     plan: Mapping[str, str] = field(default_factory=dict)
     worker_log: Sequence[int] = (0, 0)
+    settings: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class SettingsRefused(Event):
+    """The settings of the command line were not accepted, and older versions took these back into use."""
+
+    kind: ClassVar[str] = "settings refused"
+    settings: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,72 +91,58 @@ class UnitsPlanned(Event):
     kind: ClassVar[str] = "units planned"
     units: tuple[Unit, ...] = ()
 
-    def fields(self) -> dict[str, Any]:
-        """Return the units as pairs."""
-        return {"units": [list(unit) for unit in self.units]}
-
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> UnitsPlanned:
-        """Read the pairs back."""
+        """Read the units, which are recorded as pairs."""
         return cls(tuple(Unit(*pair) for pair in record["units"]))
 
 
 @dataclass(frozen=True)
-class TaskStarted(Event):
-    """A task was begun, for one deployment or as a whole."""
+class _UnitEvent(Event):
+    """Event of one unit."""
 
-    kind: ClassVar[str] = "task started"
     task: int = 0
     deployment: str | None = None
-    mode: str = ""
 
     @property
     def unit(self) -> Unit:
-        """The unit that was begun."""
+        """The unit that it happened to."""
         return Unit(self.task, self.deployment)
-
-    def fields(self) -> dict[str, Any]:
-        """Return the values, the deployment only if there is one."""
-        return {**_unit_fields(self.unit), "mode": self.mode}
 
 
 @dataclass(frozen=True)
-class TaskFinished(Event):
+class TaskStarted(_UnitEvent):
+    """A task was begun, for one deployment or as a whole."""
+
+    kind: ClassVar[str] = "task started"
+    mode: str = ""
+
+
+@dataclass(frozen=True)
+class TaskFinished(_UnitEvent):
     """A task ended; the log line, the JSON record and every report read this.
 
     Attributes:
-        task: The task's number.
-        deployment: The deployment's label, if it was for one.
-        outcome: Its outcome.
         seconds: The time that it took, by a monotonic clock; None if an old record does not say.
     """
 
     kind: ClassVar[str] = "task finished"
-    task: int
-    deployment: str | None
-    outcome: TaskOutcome
+    outcome: TaskOutcome = NEVER_ENDED
     seconds: float | None = None
-
-    @property
-    def unit(self) -> Unit:
-        """The unit that ended."""
-        return Unit(self.task, self.deployment)
 
     def fields(self) -> dict[str, Any]:
         """Return the values with the outcome's beside them."""
-        return {**_unit_fields(self.unit), "seconds": self.seconds, **self.outcome.as_record()}
+        fields = super().fields()
+        del fields["outcome"]
+        return fields | self.outcome.as_record()
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> TaskFinished:
-        """Read the event; older versions called the details facts, the reason why and the hint what_to_do."""
-        outcome = TaskOutcome(
-            status=Status(record["status"]),
-            summary=record.get("summary", record.get("what", "")),
-            details=record.get("details", record.get("facts", {})),
-            reason=record.get("reason", record.get("why", "")),
-            where_to_look=record.get("where_to_look", ""),
-            hint=record.get("hint", record.get("what_to_do", "")),
-        )
+        """Read the event and the outcome, some of whose fields older versions named otherwise."""
+        known = {_RENAMED.get(name, name): value for name, value in record.items()}
+        known["status"] = Status(known["status"])
+        names = {item.name for item in dataclasses.fields(TaskOutcome)}
+        outcome = TaskOutcome(**{name: value for name, value in known.items() if name in names})
         return cls(record["task"], record.get("deployment"), outcome, record.get("seconds"))
 
 
@@ -169,9 +164,7 @@ class ExecutionFinished(Event):
 
     Attributes:
         status: `passed`, `failed` or `interrupted`.
-        exit_code: The exit code of its process.
         counts: The number of tasks by status.
-        seconds: The time that it took.
         cpu_seconds: Processor time of its process.
         peak_memory_mb: The most memory that its process had.
         error: The reason if it ended early; else empty.
@@ -204,7 +197,6 @@ class Entry:
     Attributes:
         at: UTC, ISO 8601; for people, as clocks are set back.
         execution: The id of the execution.
-        event: The event itself.
     """
 
     at: str
@@ -215,8 +207,8 @@ class Entry:
 _KINDS: Mapping[str, type[Event]] = {
     event.kind: event
     for event in (
-        *(ExecutionStarted, UnitsPlanned, TaskStarted, TaskFinished, ServiceStarted, ExecutionFinished),
-        JournalSealed,
+        *(ExecutionStarted, SettingsRefused, UnitsPlanned, TaskStarted, TaskFinished, ServiceStarted),
+        *(ExecutionFinished, JournalSealed),
     )
 }
 
@@ -227,7 +219,3 @@ def decode(record: Mapping[str, Any]) -> Entry | None:
     if event is None:
         return None
     return Entry(record["at"], str(record.get("execution", "")), event.from_record(record))
-
-
-def _unit_fields(unit: Unit) -> dict[str, Any]:
-    return {"task": unit.task} | ({} if unit.deployment is None else {"deployment": unit.deployment})

@@ -1,6 +1,4 @@
-"""The scheduler: runs the units of a plan concurrently, in the order of their needs.
-
-Each has a deadline.
+"""The scheduler: runs the units of a plan concurrently, in the order of their needs, each with a deadline.
 
 Every unit has a thread of its own. The main thread decides and records, and so it is always there for a signal.
 The threads are daemons: one that hangs is abandoned and does not keep the program from ending. Nothing here knows
@@ -36,18 +34,7 @@ class _Running:
 
     control: TaskControl
     started: float
-    timeout: float
     waiting_for: str = ""
-
-
-@dataclass(frozen=True)
-class _End:
-    """The end of a unit's function: the value that it returned, or the error that it raised."""
-
-    unit: Unit
-    ended: float
-    value: object = None
-    error: BaseException | None = None
 
 
 class Executor:
@@ -93,7 +80,7 @@ class Executor:
         self._stop = stop or threading.Event()
         self._grace = grace
         self._running: dict[Unit, _Running] = {}
-        self._ends: queue.SimpleQueue[_End] = queue.SimpleQueue()
+        self._ends: queue.SimpleQueue[tuple[Unit, TaskOutcome]] = queue.SimpleQueue()
         self._exit_codes: set[ExitCode] = set()
 
     @property
@@ -115,15 +102,9 @@ class Executor:
     @property
     def exit_code(self) -> ExitCode:
         """The worst code so far: bug, interruption, refused environment or settings, failed task, or none."""
-        if ExitCode.BUG in self._exit_codes:
-            return ExitCode.BUG
-        if self.interrupted:
-            return ExitCode.INTERRUPTED
-        for code in (ExitCode.ENVIRONMENT, ExitCode.USAGE):
-            if code in self._exit_codes:
-                return code
         passed = all(status.passed for status in self.unit_statuses.values())
-        return ExitCode.PROVEN if passed else ExitCode.TASK_FAILED
+        own = ExitCode.INTERRUPTED if self.interrupted else ExitCode.PROVEN if passed else ExitCode.TASK_FAILED
+        return outcome.worst({own, *self._exit_codes})
 
     def run(self, functions: Mapping[Unit, UnitFunction]) -> None:
         """Run the planned units that have a function here, each once its needs have passed.
@@ -137,19 +118,29 @@ class Executor:
             BaseException: The error of `record`, for example because the disk is full. The running units are told
                 to stop and are given a moment; nothing more is recorded.
         """
-        if self._stop.is_set():
-            return
         needs = self._needs(functions)
-        if not needs:
+        if self._stop.is_set() or not needs:
             return
         self._record(UnitsPlanned(tuple(unit for unit in functions if unit in needs)))
-        order = _Order(needs, {unit: self._timeout(unit) for unit in needs} if self.jobs > 1 else None)
+        inside = {unit: [need for need in found if need in needs] for unit, found in needs.items()}
+        chains = longest_chains(inside, {unit: self._timeout(unit) for unit in needs}) if self.jobs > 1 else {}
+        sorter = TopologicalSorter(inside)
+        sorter.prepare()
+        ready: list[Unit] = []
         try:
-            while order.is_active() and not self._stop.is_set():
-                self._start_ready(order, needs, functions)
-                for unit, ended in self._ended():
-                    self._finish(unit, ended)
-                    order.done(unit)
+            while sorter.is_active() and not self._stop.is_set():
+                if found := sorter.get_ready():
+                    ready = sorted((*ready, *found), key=lambda unit: (-chains.get(unit, 0.0), unit.sort_key))
+                unit = self._next(ready)
+                if unit is None:
+                    for unit, ended in self._ended():
+                        self._finish(unit, ended)
+                        sorter.done(unit)
+                elif blocked := self._blocked(unit, needs[unit]):
+                    self._finish(unit, blocked)
+                    sorter.done(unit)
+                else:
+                    self._start(unit, functions[unit])
             for unit, ended in self._wound_down():
                 self._finish(unit, ended)
         except BaseException:
@@ -176,25 +167,18 @@ class Executor:
             needs[unit] = sorted(found, key=lambda unit: unit.sort_key)
         return needs
 
-    def _start_ready(
-        self, order: _Order, needs: Mapping[Unit, list[Unit]], functions: Mapping[Unit, UnitFunction]
-    ) -> None:
-        while not self._stop.is_set():
-            tasks = {unit.task for unit in self._running}
-            unit = order.next(None if len(tasks) < self.jobs else tasks)
-            if unit is None:
-                return
-            blocking = self._blocking(unit, needs[unit])
-            if blocking is None:
-                self._start(unit, functions[unit])
-            else:
-                self._finish(unit, blocking)
-                order.done(unit)
+    def _next(self, ready: list[Unit]) -> Unit | None:
+        """Take the first unit that may be started now: while all jobs are busy, one of a task at work."""
+        tasks = {unit.task for unit in self._running}
+        for place, unit in enumerate(ready):
+            if len(tasks) < self.jobs or unit.task in tasks:
+                return ready.pop(place)
+        return None
 
     def _timeout(self, unit: Unit) -> float:
         return self._plan.by_number[unit.task].spec.timeout + self.extra_seconds.get(unit.task, 0.0)
 
-    def _blocking(self, unit: Unit, needs: list[Unit]) -> TaskOutcome | None:
+    def _blocked(self, unit: Unit, needs: list[Unit]) -> TaskOutcome | None:
         for need in needs:
             status = self.unit_statuses[need]
             if not status.passed:
@@ -205,8 +189,8 @@ class Executor:
     def _start(self, unit: Unit, function: UnitFunction) -> None:
         self._record(TaskStarted(unit.task, unit.deployment, self._plan.by_number[unit.task].mode.value))
         started = self._clock()
-        timeout = self._timeout(unit)
-        running = _Running(TaskControl(unit.task, started + timeout, clock=self._clock), started, timeout)
+        control = TaskControl(unit.task, started + self._timeout(unit), clock=self._clock)
+        running = _Running(control, started)
 
         def tell(text: str) -> None:
             running.waiting_for = text
@@ -214,29 +198,33 @@ class Executor:
 
         def work() -> None:
             try:
-                value = function(running.control)
+                ended = outcome.returned(function(control))
             except BaseException as error:  # noqa: BLE001 - a SystemExit too: whatever it is, the execution hears of it
-                self._ends.put(_End(unit, self._clock(), error=error))
-            else:
-                self._ends.put(_End(unit, self._clock(), value=value))
+                ended = self._judge(error, unit, running)
+            self._ends.put((unit, ended))
 
-        running.control.tell = tell
+        control.tell = tell
         self._running[unit] = running
         name = f"task-{unit.task}" + (f"-{unit.deployment}" if unit.deployment else "")
         threading.Thread(target=work, name=name, daemon=True).start()
 
+    def _judge(self, error: BaseException, unit: Unit, running: _Running) -> TaskOutcome:
+        if (self._stop.is_set() or running.control.stopped.is_set()) and not isinstance(error, TaskSkipped):
+            return outcome.interrupted(running.waiting_for)  # whatever else it says: it was told to stop
+        if isinstance(error, TaskStopped) and running.control.remaining() <= 0:
+            return outcome.timed_out(self._timeout(unit), running.waiting_for)
+        return outcome.raised(error)
+
     def _ended(self) -> Iterator[tuple[Unit, TaskOutcome]]:
         """Wait a moment for a unit to end, and yield it and the units whose time is over."""
-        if not self._running:
-            return
         end = self._next_end(_NOTICE_SECONDS)
         if end is not None:
-            yield end.unit, self._judge(end)
+            yield end
         now = self._clock()
         for unit, running in list(self._running.items()):
             if now >= running.control.deadline + self._grace:
                 running.control.stopped.set()
-                yield unit, outcome.timed_out(running.timeout, running.waiting_for)
+                yield unit, outcome.timed_out(self._timeout(unit), running.waiting_for)
 
     def _wound_down(self) -> Iterator[tuple[Unit, TaskOutcome]]:
         """Tell the running units to stop, give them a moment, and abandon the rest."""
@@ -247,31 +235,20 @@ class Executor:
             end = self._next_end(max(0.0, end_of_patience - self._clock()))
             if end is None:
                 break
-            judged = self._judge(end)
-            yield end.unit, judged
-            self._running.pop(end.unit, None)
+            yield end
+            self._running.pop(end[0], None)
         for unit, running in sorted(self._running.items(), key=lambda item: item[0].sort_key):
             yield unit, outcome.interrupted(running.waiting_for)
 
-    def _next_end(self, seconds: float) -> _End | None:
+    def _next_end(self, seconds: float) -> tuple[Unit, TaskOutcome] | None:
         """Return the next end of a unit that is still waited for; None if there is none in time."""
         try:
             while True:
                 end = self._ends.get(timeout=seconds)
-                if end.unit in self._running:
+                if end[0] in self._running:
                     return end
         except queue.Empty:
             return None
-
-    def _judge(self, end: _End) -> TaskOutcome:
-        running = self._running[end.unit]
-        if end.error is None:
-            return outcome.returned(end.value)
-        if running.control.stopped.is_set() and not isinstance(end.error, TaskSkipped):
-            return outcome.interrupted(running.waiting_for)  # whatever else it says: it was told to stop
-        if isinstance(end.error, TaskStopped) and end.ended >= running.control.deadline:
-            return outcome.timed_out(running.timeout, running.waiting_for)
-        return outcome.raised(end.error)
 
     def _finish(self, unit: Unit, ended: TaskOutcome) -> None:
         running = self._running.pop(unit, None)
@@ -279,40 +256,3 @@ class Executor:
         self.unit_statuses[unit] = ended.status
         self._exit_codes.add(ended.exit_code)
         self._record(TaskFinished(unit.task, unit.deployment, ended, round(seconds, 6)))
-
-
-class _Order:
-    """Order of the units: among the ready ones, the longest chain of dependants comes first.
-
-    A unit is ready when its needs have ended. Between equals, or without deadlines, the lowest number comes first.
-    """
-
-    def __init__(self, needs: Mapping[Unit, list[Unit]], timeouts: Mapping[Unit, float] | None) -> None:
-        inside = {unit: [need for need in found if need in needs] for unit, found in needs.items()}
-        self._chains = longest_chains(inside, timeouts) if timeouts else {}
-        self._sorter = TopologicalSorter(inside)
-        self._sorter.prepare()
-        self._ready: list[Unit] = []
-
-    def is_active(self) -> bool:
-        """Tell whether a unit is left that is not `done`."""
-        return self._sorter.is_active()
-
-    def next(self, tasks: set[int] | None = None) -> Unit | None:
-        """Return the unit to start now, each once; None while everything left needs something that is not done.
-
-        Args:
-            tasks: If given, only units of these tasks may be started.
-        """
-        found = self._sorter.get_ready()
-        if found:
-            self._ready += found
-            self._ready.sort(key=lambda unit: (-self._chains.get(unit, 0.0), unit.sort_key))
-        for place, unit in enumerate(self._ready):
-            if tasks is None or unit.task in tasks:
-                return self._ready.pop(place)
-        return None
-
-    def done(self, unit: Unit) -> None:
-        """Say that the unit has ended, however it did."""
-        self._sorter.done(unit)

@@ -12,21 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from blueprint.core.task import Status
+from blueprint.execution import archive as archives
 from blueprint.execution import journal
-from blueprint.execution.archive import records as archived_records
 from blueprint.execution.events import (
     Entry,
     ExecutionFinished,
     ExecutionStarted,
+    SettingsRefused,
     TaskFinished,
     TaskStarted,
     Unit,
     UnitsPlanned,
     decode,
 )
-from blueprint.execution.outcome import TaskOutcome, combine
-
-_NEVER_FINISHED = TaskOutcome(Status.INTERRUPTED)
+from blueprint.execution.outcome import NEVER_ENDED, TaskOutcome, combine
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,14 @@ class UnitRecord:
 
     Attributes:
         mode: `run` or `check first`; empty if it was blocked, as it was never started.
-        outcome: Its outcome; `interrupted` if it was started and never finished.
+        outcome: Its outcome; `interrupted` if it never finished.
         seconds: The time that it took; None if it never finished.
         started_at: UTC, ISO 8601; empty when it was never started.
         finished_at: UTC, ISO 8601; empty when it never finished.
     """
 
     mode: str = ""
-    outcome: TaskOutcome = _NEVER_FINISHED
+    outcome: TaskOutcome = NEVER_ENDED
     seconds: float | None = None
     started_at: str = ""
     finished_at: str = ""
@@ -53,7 +52,6 @@ class TaskRecord:
     """Record of a task in one execution.
 
     Attributes:
-        number: 1 to 30.
         units: By the deployment's label; None for a task of the platform, or the part that deployments share.
     """
 
@@ -106,25 +104,46 @@ class TaskRecord:
         }
 
 
-@dataclass(frozen=True)
+@dataclass
 class ExecutionRecord:
-    """Record of one execution.
+    """Record of one execution, which its events complete.
 
     Attributes:
-        id: Its id.
-        started: The event of its start.
         started_at: UTC, ISO 8601.
-        tasks: Those that were started, blocked or finished, in the order of the records.
+        units: The planned ones, in the order of the settings.
         finished: The event of its end; None if there is none, which is an interruption too.
-        settings: `key=value` for each setting of its command line; only executions of older versions have it.
     """
 
     id: str
     started: ExecutionStarted = field(default_factory=ExecutionStarted)
     started_at: str = ""
-    tasks: Mapping[int, TaskRecord] = field(default_factory=dict)
+    units: dict[Unit, UnitRecord] = field(default_factory=dict)
     finished: ExecutionFinished | None = None
-    settings: tuple[str, ...] = ()
+
+    def add(self, entry: Entry) -> None:
+        """Add an event that followed its start."""
+        match entry.event:
+            case UnitsPlanned(units=units):
+                self.units |= {unit: UnitRecord() for unit in units}
+            case TaskStarted(unit=unit, mode=mode):
+                self.units[unit] = UnitRecord(mode, started_at=entry.at)
+            case TaskFinished(unit=unit, outcome=outcome, seconds=seconds):
+                begun = self.units.get(unit, UnitRecord())
+                self.units[unit] = replace(begun, outcome=outcome, seconds=seconds, finished_at=entry.at)
+            case SettingsRefused(settings=settings):
+                self.started = replace(self.started, settings=settings)
+            case ExecutionFinished() as finished:
+                self.finished = finished
+
+    @property
+    def tasks(self) -> dict[int, TaskRecord]:
+        """The tasks that were started, blocked or finished, by number; a unit not reached counts as interrupted."""
+        begun = {unit.task for unit, record in self.units.items() if record.started_at or record.finished_at}
+        by_task: dict[int, dict[str | None, UnitRecord]] = {number: {} for number in sorted(begun)}
+        for unit, record in self.units.items():
+            if unit.task in begun:
+                by_task[unit.task][unit.deployment] = record
+        return {number: TaskRecord(number, units) for number, units in by_task.items()}
 
     @property
     def origin(self) -> str:
@@ -146,92 +165,35 @@ class ExecutionRecord:
         """The exit code; None if it never came to its end."""
         return self.finished.exit_code if self.finished else None
 
-    @property
-    def interrupted(self) -> bool:
-        """Tell whether it was cut short: by Ctrl-C, by SIGTERM, by a kill or a power failure."""
-        return self.status in (None, "interrupted")
-
     def passed(self, number: int) -> bool:
         """Tell whether this execution proved the task."""
-        return number in self.tasks and self.tasks[number].status.passed
-
-    @property
-    def unit_statuses(self) -> dict[Unit, Status]:
-        """The status of each unit that was started, blocked or finished."""
-        return {
-            Unit(number, label): unit.outcome.status
-            for number, task in self.tasks.items()
-            for label, unit in task.units.items()
-        }
+        tasks = self.tasks
+        return number in tasks and tasks[number].status.passed
 
 
 class History:
-    """The executions in the order of their start, built from journal entries.
+    """The executions in the order of their start, built from journal records.
 
-    Entries of an execution whose start is in an older journal are passed over.
+    Events of an execution whose start is in an older journal are passed over.
     """
 
     def __init__(self, records: Iterable[Mapping[str, Any]] = ()) -> None:
         self._executions: dict[str, ExecutionRecord] = {}
-        self._units: dict[str, dict[Unit, UnitRecord]] = {}
-        self._planned: dict[str, list[Unit]] = {}
-        for record in records:
-            if record["kind"] == "settings refused":  # of an older version
-                self._settings(str(record.get("execution", "")), record)
-            entry = decode(record)
-            if entry is not None:
-                self.add(entry)
-            if record["kind"] == ExecutionStarted.kind:
-                self._settings(str(record.get("execution", "")), record)
-
-    def add(self, entry: Entry) -> None:
-        """Add an entry."""
-        event, execution = entry.event, entry.execution
-        if isinstance(event, ExecutionStarted):
-            self._executions[execution] = ExecutionRecord(execution, event, entry.at)
-            self._units[execution], self._planned[execution] = {}, []
-        elif execution not in self._executions:
-            return
-        elif isinstance(event, UnitsPlanned):
-            self._planned[execution] += event.units
-        elif isinstance(event, TaskStarted):
-            self._units[execution][event.unit] = UnitRecord(event.mode, started_at=entry.at)
-        elif isinstance(event, TaskFinished):
-            begun = self._units[execution].get(event.unit, UnitRecord())
-            self._units[execution][event.unit] = replace(
-                begun, outcome=event.outcome, seconds=event.seconds, finished_at=entry.at
-            )
-        elif isinstance(event, ExecutionFinished):
-            self._executions[execution] = replace(self._executions[execution], finished=event)
+        for entry in filter(None, map(decode, records)):
+            if isinstance(entry.event, ExecutionStarted):
+                self._executions[entry.execution] = ExecutionRecord(entry.execution, entry.event, entry.at)
+            elif entry.execution in self._executions:
+                self._executions[entry.execution].add(entry)
 
     @property
     def executions(self) -> list[ExecutionRecord]:
         """All executions, oldest first."""
-        return [replace(record, tasks=self._tasks(execution)) for execution, record in self._executions.items()]
+        return list(self._executions.values())
 
     @property
     def last(self) -> ExecutionRecord | None:
         """The execution that was started last; None if there was none."""
-        if not self._executions:
-            return None
-        execution, record = next(reversed(self._executions.items()))
-        return replace(record, tasks=self._tasks(execution))
-
-    def _tasks(self, execution: str) -> dict[int, TaskRecord]:
-        units = self._units[execution]
-        begun = {unit.task for unit in units}
-        by_task: dict[int, dict[str | None, UnitRecord]] = {unit.task: {} for unit in units}
-        for unit in self._planned[execution]:  # in the order of the settings, not of the ends
-            if unit.task in begun:
-                by_task[unit.task][unit.deployment] = UnitRecord()
-        for unit, record in units.items():
-            by_task[unit.task][unit.deployment] = record
-        return {number: TaskRecord(number, found) for number, found in by_task.items()}
-
-    def _settings(self, execution: str, record: Mapping[str, Any]) -> None:
-        if execution in self._executions and "settings" in record:
-            settings = tuple(record["settings"])
-            self._executions[execution] = replace(self._executions[execution], settings=settings)
+        return next(reversed(self._executions.values()), None)
 
 
 def load(path: Path, archive: Path | None = None) -> History:
@@ -244,5 +206,4 @@ def load(path: Path, archive: Path | None = None) -> History:
     Raises:
         JournalDamaged: The journal cannot be read.
     """
-    old = list(archived_records(archive)) if archive else []
-    return History([*old, *(journal.read(path) if path.exists() else ())])
+    return History([*(archives.records(archive) if archive else ()), *journal.read(path)])

@@ -6,7 +6,7 @@ Standard library only.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,10 @@ _PASSIVE = {
     Status.BLOCKED: "was not run",
     Status.INTERRUPTED: "was interrupted",
 }
-_WORST_CODES = (ExitCode.BUG, ExitCode.INTERRUPTED, ExitCode.ENVIRONMENT, ExitCode.USAGE)
+_WORST_CODES = (
+    *(ExitCode.BUG, ExitCode.INTERRUPTED, ExitCode.ENVIRONMENT, ExitCode.USAGE),
+    *(ExitCode.TASK_FAILED, ExitCode.PROVEN),
+)
 _WORST_FIRST = (Status.FAILED, Status.INTERRUPTED, Status.BLOCKED, Status.CHANGED, Status.OK, Status.SKIPPED)
 
 
@@ -27,7 +30,6 @@ class TaskOutcome:
     """Outcome of a task.
 
     Attributes:
-        status: The outcome in one word.
         summary: One line, whatever the status: the evidence, or the reason.
         details: The full evidence, or what was read before it failed.
         reason: If it had to act, what it had found missing.
@@ -55,6 +57,9 @@ class TaskOutcome:
         if self.status is Status.FAILED:
             fields |= {"where_to_look": self.where_to_look, "hint": self.hint}
         return fields
+
+
+NEVER_ENDED = TaskOutcome(Status.INTERRUPTED)
 
 
 def returned(value: object) -> TaskOutcome:
@@ -89,19 +94,28 @@ def raised(error: BaseException) -> TaskOutcome:
 
 def timed_out(seconds: float, waiting_for: str) -> TaskOutcome:
     """Return the outcome of a task that did not end in time; `waiting_for` is the last thing that it told."""
-    waited = f" while waiting for: {waiting_for}" if waiting_for else ""
-    return TaskOutcome(Status.FAILED, f"Timed out after {seconds:g} s{waited}.", exit_code=ExitCode.TASK_FAILED)
+    return TaskOutcome(
+        Status.FAILED, f"Timed out after {seconds:g} s{_waited(waiting_for)}.", exit_code=ExitCode.TASK_FAILED
+    )
 
 
 def interrupted(waiting_for: str) -> TaskOutcome:
     """Return the outcome of a task that was at work when the execution was interrupted."""
-    waited = f" while waiting for: {waiting_for}" if waiting_for else ""
-    return TaskOutcome(Status.INTERRUPTED, f"interrupted{waited}", exit_code=ExitCode.INTERRUPTED)
+    return TaskOutcome(Status.INTERRUPTED, f"interrupted{_waited(waiting_for)}", exit_code=ExitCode.INTERRUPTED)
+
+
+def _waited(waiting_for: str) -> str:
+    return f" while waiting for: {waiting_for}" if waiting_for else ""
 
 
 def blocked(need: str, status: Status) -> TaskOutcome:
     """Return the outcome of a task that was not run, because what it needs ended with `status`."""
     return TaskOutcome(Status.BLOCKED, f"needs {need}, which {_PASSIVE[status]}", exit_code=ExitCode.TASK_FAILED)
+
+
+def worst(codes: Iterable[ExitCode]) -> ExitCode:
+    """Return the code of several that says most: of a bug first, of success last."""
+    return min(codes, key=_WORST_CODES.index)
 
 
 def combine(outcomes: Mapping[str | None, TaskOutcome]) -> TaskOutcome:
@@ -110,25 +124,15 @@ def combine(outcomes: Mapping[str | None, TaskOutcome]) -> TaskOutcome:
     Args:
         outcomes: By the deployment's label; None for the shared part, or for a task of the platform.
     """
-    if len(outcomes) == 1:
-        return next(iter(outcomes.values()))
     shared = outcomes.get(None)
     deployments = {label: outcome for label, outcome in outcomes.items() if label is not None}
-    if shared is not None and not shared.status.passed:
+    if shared is not None and (not deployments or not shared.status.passed):
         return shared
-    if len(deployments) == 1:
-        (own,) = deployments.values()
-    else:
-        own = _of_deployments(deployments)
-    return own if shared is None else _joined(shared, own)
-
-
-def _joined(shared: TaskOutcome, own: TaskOutcome) -> TaskOutcome:
-    if not own.status.passed or own.status is Status.SKIPPED:
+    own = next(iter(deployments.values())) if len(deployments) == 1 else _of_deployments(deployments)
+    if shared is None or not own.status.passed or own.status is Status.SKIPPED:
         return own
-    changed = Status.CHANGED in (shared.status, own.status)
     return TaskOutcome(
-        Status.CHANGED if changed else Status.OK,
+        Status.CHANGED if Status.CHANGED in (shared.status, own.status) else Status.OK,
         "; ".join(filter(None, (shared.summary, own.summary))),
         {**shared.details, **own.details},
         "; ".join(filter(None, (shared.reason, own.reason))),
@@ -136,7 +140,8 @@ def _joined(shared: TaskOutcome, own: TaskOutcome) -> TaskOutcome:
 
 
 def _of_deployments(outcomes: Mapping[str, TaskOutcome]) -> TaskOutcome:
-    status = next(status for status in _WORST_FIRST if any(item.status is status for item in outcomes.values()))
+    statuses = {outcome.status for outcome in outcomes.values()}
+    status = next(status for status in _WORST_FIRST if status in statuses)
     details = {"deployments": {label: outcome.as_record() for label, outcome in outcomes.items()}}
     if status is Status.SKIPPED:
         return TaskOutcome(status, _once({label: outcome.summary for label, outcome in outcomes.items()}), details)
@@ -149,14 +154,13 @@ def _of_deployments(outcomes: Mapping[str, TaskOutcome]) -> TaskOutcome:
         return TaskOutcome(status, _listed(told), details, _once(reasons))
     failing = {label: outcome for label, outcome in outcomes.items() if not outcome.status.passed}
     passed = ", ".join(label for label in outcomes if label not in failing)
-    codes = {outcome.exit_code for outcome in failing.values()}
     return TaskOutcome(
         status,
         _listed({label: told[label] for label in failing}) + (f" Passed: {passed}." if passed else ""),
         details,
-        where_to_look=_different(failing.values(), lambda outcome: outcome.where_to_look, "; "),
-        hint=_different(failing.values(), lambda outcome: outcome.hint, " "),
-        exit_code=next((code for code in _WORST_CODES if code in codes), ExitCode.TASK_FAILED),
+        where_to_look=_different("; ", [outcome.where_to_look for outcome in failing.values()]),
+        hint=_different(" ", [outcome.hint for outcome in failing.values()]),
+        exit_code=worst(outcome.exit_code for outcome in failing.values()),
     )
 
 
@@ -170,8 +174,8 @@ def _once(texts: Mapping[str, str]) -> str:
     return same.pop() if len(same) == 1 and len(texts) > 1 else _listed(texts)
 
 
-def _different(outcomes: Iterable[TaskOutcome], text: Callable[[TaskOutcome], str], between: str) -> str:
-    return between.join(dict.fromkeys(filter(None, map(text, outcomes))))
+def _different(between: str, texts: Iterable[str]) -> str:
+    return between.join(dict.fromkeys(filter(None, texts)))
 
 
 def _bug(what: str, details: Mapping[str, Any]) -> TaskOutcome:

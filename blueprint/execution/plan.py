@@ -5,14 +5,13 @@ Standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from graphlib import TopologicalSorter
 from typing import TypeVar
 
-from blueprint.core.errors import UsageError
 from blueprint.core.task import TaskSpec
 from blueprint.execution.history import ExecutionRecord
 
@@ -63,14 +62,6 @@ class Plan:
         """The tasks whose functions are called: those that run and those that are checked first."""
         return tuple(task.spec.number for task in self.tasks if task.mode is not Mode.NOT_NEEDED)
 
-    def mode_of(self, number: int) -> Mode:
-        """Return the mode of a task."""
-        return self.by_number[number].mode
-
-    def reason_of(self, number: int) -> str:
-        """Return the reason for a task's mode."""
-        return self.by_number[number].reason
-
     def as_record(self) -> dict[str, str]:
         """Return each number with its mode, as the journal keeps it."""
         return {str(task.spec.number): task.mode.value for task in self.tasks}
@@ -91,68 +82,48 @@ def make_plan(
         resume_from: Only this task and those after it; what they need from before is checked first.
         resume: The last execution. Alone: go on with what it was asked for and did not pass. With `resume_from`:
             only its origin is taken over.
-
-    Raises:
-        UsageError: There is no such phase or task, or two ways of choosing contradict each other.
     """
-    if phase is not None and (resume_from is not None or resume is not None):
-        raise UsageError("--phase cannot be combined with --resume or --resume-from.", "Give one of them.")
-    origin = None if resume is None else resume.origin
+    origin = resume.origin if resume else None
+    left_out: Mapping[int, str]
     if phase is not None:
-        phases = sorted({spec.phase for spec in specs})
-        _require_known("--phase", phase, phases)
-        return _plan(specs, origin, lambda spec: spec.phase == phase, f"phase {phase}", f"not part of phase {phase}")
-    if resume_from is not None:
-        _require_known("--resume-from", resume_from, [spec.number for spec in specs])
-        asked, left_out = f"from task {resume_from} on", f"before task {resume_from}, and nothing from there needs it"
-        return _plan(specs, origin, lambda spec: spec.number >= resume_from, asked, left_out)
-    if resume is not None:
-        return _resume(resume, specs)
-    return _plan(specs, origin, lambda _spec: True, "all tasks were asked for", "")
-
-
-def _require_known(option: str, given: int, accepted: Sequence[int]) -> None:
-    if given not in accepted:
-        raise UsageError(f"{option} {given} does not exist.", f"It goes from {accepted[0]} to {accepted[-1]}.")
-
-
-def _plan(
-    specs: Sequence[TaskSpec], origin: str | None, wanted: Callable[[TaskSpec], bool], asked: str, left_out: str
-) -> Plan:
-    run = {spec.number: asked for spec in specs if wanted(spec)}
-    return _complete(specs, origin, run, {spec.number: left_out for spec in specs})
-
-
-def _resume(last: ExecutionRecord, specs: Sequence[TaskSpec]) -> Plan:
-    """Plan what the last execution was asked to run and did not pass; check first what that needs."""
-    run: dict[int, str] = {}
-    left_out: dict[int, str] = {}
-    for spec in specs:
-        number = spec.number
-        if last.plan.get(number) != Mode.RUN:
-            left_out[number] = "the last execution was not asked for it"
-        elif last.passed(number):
-            left_out[number] = "passed in the last execution"
-        else:
-            ended = last.tasks[number].status.value if number in last.tasks else "not reached"
-            run[number] = f"{ended} in the last execution"
-    return _complete(specs, last.origin, run, left_out)
-
-
-def _complete(
-    specs: Sequence[TaskSpec], origin: str | None, run: Mapping[int, str], left_out: Mapping[int, str]
-) -> Plan:
-    needed_by = _needed_by(specs, run)
+        asked = {spec.number: f"phase {phase}" for spec in specs if spec.phase == phase}
+        left_out = {spec.number: f"not part of phase {phase}" for spec in specs}
+    elif resume_from is not None:
+        asked = {spec.number: f"from task {resume_from} on" for spec in specs if spec.number >= resume_from}
+        left_out = {spec.number: f"before task {resume_from}, and nothing from there needs it" for spec in specs}
+    elif resume is not None:
+        asked, left_out = _left_by(resume, specs)
+    else:
+        asked, left_out = {spec.number: "all tasks were asked for" for spec in specs}, {}
+    needed_by = _needed_by(specs, asked)
     tasks = []
     for spec in specs:
         number = spec.number
-        if number in run:
-            tasks.append(PlannedTask(spec, Mode.RUN, run[number]))
+        if number in asked:
+            tasks.append(PlannedTask(spec, Mode.RUN, asked[number]))
         elif number in needed_by:
             tasks.append(PlannedTask(spec, Mode.CHECK, f"needed by task {needed_by[number]}"))
         else:
             tasks.append(PlannedTask(spec, Mode.NOT_NEEDED, left_out[number]))
     return Plan(tuple(tasks), origin)
+
+
+def _left_by(last: ExecutionRecord, specs: Sequence[TaskSpec]) -> tuple[dict[int, str], dict[int, str]]:
+    """Return what the last execution was asked to run and did not pass, and the rest, each with the reason."""
+    ended = last.tasks
+    asked: dict[int, str] = {}
+    left_out: dict[int, str] = {}
+    for spec in specs:
+        number = spec.number
+        if last.plan.get(number) != Mode.RUN:
+            left_out[number] = "the last execution was not asked for it"
+        elif number not in ended:
+            asked[number] = "not reached in the last execution"
+        elif ended[number].status.passed:
+            left_out[number] = "passed in the last execution"
+        else:
+            asked[number] = f"{ended[number].status.value} in the last execution"
+    return asked, left_out
 
 
 def _needed_by(specs: Sequence[TaskSpec], run: Iterable[int]) -> dict[int, int]:

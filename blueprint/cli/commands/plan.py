@@ -26,7 +26,7 @@ def run(options: Options, workspace: Workspace) -> int:
     venv.reexec_in_venv(workspace.venv, workspace.script, options.argv)
     venv.handed_over()
     problem = venv.problem(workspace.venv)
-    plan = plan_for(options, history.load(workspace.journal))
+    plan = plan_for(options, history.load(workspace.journal).last)
     found = _nothing_found(problem) if problem else _found(options, workspace)
     _show(plan, found)
     return int(ExitCode.PROVEN)

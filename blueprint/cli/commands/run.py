@@ -9,12 +9,13 @@ import contextlib
 import functools
 import importlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from blueprint import bootstrap
 from blueprint.cli.options import Options
 from blueprint.cli.remembered import accept, refuse, remembered
 from blueprint.cli.session import Session, begin, take_over
+from blueprint.cli.setup import setup_functions
 from blueprint.config import sources
 from blueprint.config.entrypoint import validate_entrypoint
 from blueprint.config.redaction import REDACTOR, configured, unjudged
@@ -23,11 +24,10 @@ from blueprint.core.files import write_whole
 from blueprint.core.task import Stage, TaskControl
 from blueprint.core.workspace import Workspace
 from blueprint.execution.events import ServiceStarted, Unit
-from blueprint.execution.executor import UnitFunction
 from blueprint.execution.interruption import Interruption
 from blueprint.execution.plan import Mode
 from blueprint.tasks.context import SetupContext
-from blueprint.tasks.registry import registry
+from blueprint.tasks.registry import specs
 
 if TYPE_CHECKING:
     from blueprint.config.settings import Settings
@@ -83,20 +83,22 @@ def _carry_out(session: Session, options: Options) -> int:
     workspace, executor = session.workspace, session.executor
     url, error = "", None
     try:
+        extra = sources.requirements(workspace.root, os.environ, options.settings, remembered(workspace))
+        ctx = SetupContext(workspace, requirements=extra)
         if not bootstrap.inside(workspace):
-            executor.run(_setup_functions(workspace, options, Stage.SYSTEM))
+            executor.run(setup_functions(ctx, Stage.SYSTEM))
             if _passed(session, Stage.SYSTEM):
                 session.close()
                 session.interruption.pass_on()
                 bootstrap.reexec(workspace, options.argv, session.handover())
-        executor.run(_setup_functions(workspace, options, Stage.SYSTEM, Stage.BARE))
+        executor.run(setup_functions(ctx, Stage.SYSTEM, Stage.BARE))
         if _passed(session, Stage.BARE):
             importlib.invalidate_caches()
             settings = _judged_settings(session)
             url = settings.public_url
             _run_platform_tasks(session, settings)
         else:  # records each of them as blocked
-            executor.run({Unit(task.spec.number): _never for task in registry().values() if _is_installed(task)})
+            executor.run({Unit(spec.number): _never for spec in specs() if spec.stage is Stage.INSTALLED})
     except BlueprintError as raised:
         error = raised
     except Exception as bug:
@@ -105,8 +107,16 @@ def _carry_out(session: Session, options: Options) -> int:
     return session.finish(url, error)
 
 
-def _is_installed(task: Any) -> bool:
-    return bool(task.spec.stage is Stage.INSTALLED)
+def _passed(session: Session, stage: Stage) -> bool:
+    """Tell whether the tasks of a stage have passed, so that the next one can begin."""
+    numbers = [spec.number for spec in specs() if spec.stage is stage]
+    statuses = session.executor.statuses
+    passed = all(number in statuses and statuses[number].passed for number in numbers)
+    return passed and not session.interruption.stop.is_set()
+
+
+def _never(_control: TaskControl) -> NoReturn:
+    raise AssertionError("a task ran although one that it needs had failed")
 
 
 def _judged_settings(session: Session) -> Settings:
@@ -119,28 +129,6 @@ def _judged_settings(session: Session) -> Settings:
     for deployment in settings.each():
         REDACTOR.learn(configured(deployment, {}))
     return settings
-
-
-def _passed(session: Session, stage: Stage) -> bool:
-    """Tell whether the tasks of a stage have passed, so that the next one can begin."""
-    numbers = [task.spec.number for task in registry().values() if task.spec.stage is stage]
-    statuses = session.executor.statuses
-    passed = all(number in statuses and statuses[number].passed for number in numbers)
-    return passed and not session.interruption.stop.is_set()
-
-
-def _never(_control: TaskControl) -> Any:
-    raise AssertionError("a task ran although one that it needs had failed")
-
-
-def _setup_functions(workspace: Workspace, options: Options, *stages: Stage) -> dict[Unit, UnitFunction]:
-    extra = sources.requirements(workspace.root, os.environ, options.settings, remembered(workspace))
-    ctx = SetupContext(workspace, requirements=extra)
-    return {
-        Unit(number): functools.partial(task.function, ctx)
-        for number, task in registry().items()
-        if task.spec.stage in stages
-    }
 
 
 def _run_platform_tasks(session: Session, settings: Settings) -> None:
@@ -171,10 +159,10 @@ def _run_platform_tasks(session: Session, settings: Settings) -> None:
         services=services,
         platform=local_platform(settings, workspace, services),
         flows=flows,
-        origin=session.origin,
+        origin=session.record.origin,
         document=functools.partial(_write_document, session),
-        log_start=LogPosition(*session.worker_log),
-        with_worker=session.plan.mode_of(13) is not Mode.NOT_NEEDED,
+        log_start=LogPosition(*session.record.started.worker_log),
+        with_worker=session.plan.by_number[13].mode is not Mode.NOT_NEEDED,
     )
     session.executor.jobs = settings.jobs
     session.executor.extra_seconds = extra_seconds(settings)

@@ -73,7 +73,7 @@ def test_an_execution_whose_folder_was_removed_under_it_stops_in_one_sentence(wo
         first.executor.run({Unit(1): lambda _handle: pytest.fail("a task was started")})
     assert first.finish("", refusal.value) == ExitCode.ENVIRONMENT
     end(first)
-    assert last(workspace).id == second.id
+    assert last(workspace).id == second.record.id
     assert last(workspace).status is None
     end(second)
 

@@ -23,7 +23,7 @@ from blueprint.execution.events import Event, ExecutionFinished, ExecutionStarte
 from blueprint.execution.executor import Executor, UnitFunction
 from blueprint.execution.history import ExecutionRecord, load
 from blueprint.execution.journal import Journal, read
-from blueprint.execution.plan import Mode, Plan, PlannedTask, make_plan
+from blueprint.execution.plan import Mode, Plan, PlannedTask, longest_chains, make_plan
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -134,13 +134,30 @@ class TestOrder:
         bench.run(*[counts] * 8)
         assert max(most) == jobs
 
-    def test_one_job_means_strictly_by_number_each_ended_before_the_next_begins(self) -> None:
-        needs = {1: (), 2: (1,), 3: (), 4: (2,), 5: (), 6: (3, 5)}
+    @given(st.lists(st.sets(st.integers(1, 20), max_size=4), max_size=20))
+    @settings(max_examples=40, deadline=None)
+    def test_one_job_means_strictly_by_number_each_ended_before_the_next_begins(self, drawn: list[set[int]]) -> None:
+        needs = {number: tuple(n for n in some if n < number) for number, some in enumerate(drawn, start=1)}
         bench = Bench(needs, jobs=1)
         bench.run()
         assert [(r["kind"], r["task"]) for r in bench.records] == [
             (kind, number) for number in needs for kind in ("task started", "task finished")
         ]
+
+    def test_the_longest_chain_comes_first_and_else_the_lowest_number(self) -> None:
+        timeouts = {1: 5.0, 2: 7.0, 3: 1.0, 4: 9.0, 5: 7.0}
+        needs: Needs = {1: (), 2: (), 3: (), 4: (3,), 5: ()}
+        plan = make_plan(tuple(TaskSpec(n, "", 1, seconds, "", needs=needs[n]) for n, seconds in timeouts.items()))
+        assert longest_chains(needs, timeouts) == timeouts | {3: 10.0}
+        all_begun = threading.Barrier(4)
+
+        def begins(_control: TaskControl) -> Evidence:
+            all_begun.wait(10)
+            return Evidence("")
+
+        bench = Bench({}, plan=plan)
+        bench.run(begins, begins, begins, passes, begins)
+        assert bench.order() == [3, 2, 5, 1, 4]
 
     @given(st.lists(st.sets(st.integers(1, 20), max_size=4), max_size=20), st.integers(1, 5), st.randoms())
     @settings(max_examples=40, deadline=None)

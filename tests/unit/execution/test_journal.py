@@ -526,7 +526,7 @@ class TestHistory:
         assert (killed.id, killed.origin, killed.started.command, killed.started.pid, killed.started.log) == (
             "E1", "E1", "--phase all", 7, "x.log",
         )  # fmt: skip
-        assert (killed.status, killed.exit_code, killed.interrupted) == (None, None, True)
+        assert (killed.status, killed.exit_code) == (None, None)
         assert killed.plan == {1: "run"}
         assert killed.passed(1)
         assert not killed.passed(2)
@@ -537,7 +537,7 @@ class TestHistory:
         assert first.started_at < first.finished_at
         assert (second.status, second.mode, second.seconds, second.finished_at) == (Status.INTERRUPTED, "run", None, "")
 
-        assert (failed.status, failed.exit_code, failed.interrupted) == ("failed", 1, False)
+        assert (failed.status, failed.exit_code) == ("failed", 1)
         assert failed.origin == "E1"
         wrong = failed.tasks[2].outcome
         assert (wrong.status, wrong.summary, wrong.where_to_look, wrong.hint) == (

@@ -8,11 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blueprint.core.errors import UsageError
 from blueprint.core.task import Status, TaskSpec
 from blueprint.execution.events import ExecutionStarted, Unit
-from blueprint.execution.executor import _Order
-from blueprint.execution.history import ExecutionRecord, TaskRecord, UnitRecord
+from blueprint.execution.history import ExecutionRecord, UnitRecord
 from blueprint.execution.outcome import TaskOutcome
 from blueprint.execution.plan import Mode, Plan, longest_chains, make_plan
 from blueprint.tasks.registry import specs
@@ -30,8 +28,8 @@ def ended(plan: Plan, statuses: Mapping[int, Status], execution: str = "E1") -> 
     return ExecutionRecord(
         id=execution,
         started=ExecutionStarted(origin=plan.origin or execution, plan=plan.as_record()),
-        tasks={
-            number: TaskRecord(number, {None: UnitRecord(outcome=TaskOutcome(status))})
+        units={
+            Unit(number): UnitRecord(outcome=TaskOutcome(status), finished_at="2026-01-01T00:00:00+00:00")
             for number, status in statuses.items()
         },
     )
@@ -43,9 +41,9 @@ def assert_sound(plan: Plan) -> None:
     assert all(task.reason for task in plan.tasks if task.mode is not Mode.NOT_NEEDED)
     for number in plan.planned:
         for need in specs()[number - 1].needs:
-            assert plan.mode_of(need) is not Mode.NOT_NEEDED, (number, need)
+            assert plan.by_number[need].mode is not Mode.NOT_NEEDED, (number, need)
     needed = needed_by(plan.to_run)
-    assert {n for n in plan.planned if plan.mode_of(n) is Mode.CHECK} == needed - set(plan.to_run)
+    assert {n for n in plan.planned if plan.by_number[n].mode is Mode.CHECK} == needed - set(plan.to_run)
 
 
 def test_without_arguments_all_thirty_tasks_run() -> None:
@@ -64,10 +62,10 @@ def test_a_phase_runs_its_ten_tasks_and_checks_what_they_need(phase: int) -> Non
 
 def test_phase_two_does_not_repeat_what_only_phase_one_is_about() -> None:
     plan = make_plan(specs(), phase=2)
-    assert [n for n in ALL if plan.mode_of(n) is Mode.CHECK] == [1, 2, 3, 4, 6, 7, 8]
-    assert plan.mode_of(9) is Mode.NOT_NEEDED
-    assert plan.reason_of(8) == "needed by task 11"
-    assert plan.reason_of(9) == "not part of phase 2"
+    assert [n for n in ALL if plan.by_number[n].mode is Mode.CHECK] == [1, 2, 3, 4, 6, 7, 8]
+    assert plan.by_number[9].mode is Mode.NOT_NEEDED
+    assert plan.by_number[8].reason == "needed by task 11"
+    assert plan.by_number[9].reason == "not part of phase 2"
 
 
 @pytest.mark.parametrize("first", ALL)
@@ -84,38 +82,13 @@ def test_resume_from_keeps_the_origin_so_that_no_flow_run_is_made_twice() -> Non
     assert plan.to_run == tuple(range(14, 31))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "offender", "accepted"),
-    [
-        ({"phase": 4}, "--phase 4", "from 1 to 3"),
-        ({"phase": 0}, "--phase 0", "from 1 to 3"),
-        ({"resume_from": 31}, "--resume-from 31", "from 1 to 30"),
-        ({"resume_from": 0}, "--resume-from 0", "from 1 to 30"),
-        ({"resume_from": -1}, "--resume-from -1", "from 1 to 30"),
-    ],
-)
-def test_what_does_not_exist_is_named_with_what_is_accepted(
-    arguments: dict[str, int], offender: str, accepted: str
-) -> None:
-    with pytest.raises(UsageError, match=offender) as error:
-        make_plan(specs(), phase=arguments.get("phase"), resume_from=arguments.get("resume_from"))
-    assert accepted in str(error.value)
-
-
-def test_contradicting_choices_are_refused() -> None:
-    with pytest.raises(UsageError, match="--phase cannot be combined"):
-        make_plan(specs(), phase=1, resume_from=14)
-    with pytest.raises(UsageError, match="--phase cannot be combined"):
-        make_plan(specs(), phase=1, resume=ExecutionRecord(id="E1"))
-
-
 @pytest.mark.parametrize("status", [Status.INTERRUPTED, Status.FAILED, Status.BLOCKED, None])
 def test_resume_goes_on_from_the_first_task_that_did_not_pass(status: Status | None) -> None:
     statuses = dict.fromkeys(range(1, 14), Status.OK) | ({} if status is None else {14: status})
     plan = make_plan(specs(), resume=ended(make_plan(specs()), statuses))
     assert plan.to_run == tuple(range(14, 31))
     assert plan.origin == "E1"
-    assert plan.reason_of(14) == f"{status.value if status else 'not reached'} in the last execution"
+    assert plan.by_number[14].reason == f"{status.value if status else 'not reached'} in the last execution"
     assert_sound(plan)
 
 
@@ -123,7 +96,7 @@ def test_resume_does_not_repeat_a_later_task_that_passed_while_an_earlier_one_fa
     statuses = dict.fromkeys(ALL, Status.OK) | {26: Status.FAILED, 30: Status.BLOCKED}
     plan = make_plan(specs(), resume=ended(make_plan(specs()), statuses))
     assert plan.to_run == (26, 30)
-    assert plan.mode_of(27) is Mode.CHECK  # task 30 needs it, so it must still hold
+    assert plan.by_number[27].mode is Mode.CHECK  # task 30 needs it, so it must still hold
     assert_sound(plan)
 
 
@@ -131,7 +104,7 @@ def test_resume_of_one_phase_does_not_grow_into_the_others() -> None:
     statuses = dict.fromkeys((1, 2, 3, 4, 6, 7, 8, 11, 12, 13), Status.OK) | {14: Status.FAILED}
     plan = make_plan(specs(), resume=ended(make_plan(specs(), phase=2), statuses))
     assert plan.to_run == tuple(range(14, 21))
-    assert plan.mode_of(9) is plan.mode_of(21) is Mode.NOT_NEEDED
+    assert plan.by_number[9].mode is plan.by_number[21].mode is Mode.NOT_NEEDED
     assert_sound(plan)
 
 
@@ -141,7 +114,7 @@ def test_resume_after_a_resumption_that_was_killed_while_it_checked_forgets_noth
     plan = make_plan(specs(), resume=second)
     assert plan.to_run == tuple(range(21, 31))
     assert plan.origin == "E1"
-    assert plan.mode_of(2) is Mode.CHECK
+    assert plan.by_number[2].mode is Mode.CHECK
     assert_sound(plan)
 
 
@@ -169,19 +142,6 @@ def test_the_journal_keeps_a_plan_in_full() -> None:
     assert list(kept) == [str(number) for number in ALL]
 
 
-@given(st.lists(st.sets(st.integers(0, 30), max_size=3), min_size=1, max_size=30))
-def test_order_gives_each_unit_once_after_what_it_needs_and_by_number(drawn: list[set[int]]) -> None:
-    needs = {Unit(number): [Unit(need) for need in some if need < number] for number, some in enumerate(drawn)}
-    order = _Order(needs, None)
-    given_out = []
-    while order.is_active():
-        unit = order.next()
-        assert unit is not None
-        given_out.append(unit)
-        order.done(unit)
-    assert given_out == sorted(needs)  # the needs of the catalog point backwards, so one job means by number
-
-
 def test_the_catalogs_needs_point_backwards_so_that_one_job_means_by_number() -> None:
     assert all(need < spec.number for spec in specs() for need in spec.needs)
 
@@ -193,17 +153,6 @@ def test_a_large_graph_is_planned_without_a_deep_recursion() -> None:
     plan = make_plan(chain, phase=2)
     assert len(plan.planned) == 20_000
     assert plan.to_run == (20_000,)
-
-
-def test_the_longest_chain_comes_first_and_else_the_lowest_number() -> None:
-    one, two, three, four, five = map(Unit, range(1, 6))
-    needs: dict[Unit, list[Unit]] = {one: [], two: [], three: [], four: [three], five: []}
-    timeouts = {one: 5.0, two: 7.0, three: 1.0, four: 9.0, five: 7.0}
-    assert longest_chains(needs, timeouts) == timeouts | {three: 10.0}
-    order = _Order(needs, timeouts)
-    assert [order.next() for _ in range(5)] == [three, two, five, one, None]
-    order.done(three)
-    assert order.next() == four
 
 
 def test_what_takes_longest_is_begun_before_the_checks_beside_it() -> None:
