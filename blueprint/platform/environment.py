@@ -46,7 +46,7 @@ def client(settings: Settings, workspace: Workspace) -> dict[str, str]:
         "PIPELINE_WAREHOUSE_DIR": str(workspace.warehouse),
         # Part of what a service is started with, so that one that runs older packages is restarted, and also one whose
         # packages were replaced under it: it lacks files that it made among them, such as the UI's.
-        "_BLUEPRINT_LOCK": hashlib.sha256(workspace.requirements.read_bytes()).hexdigest(),
+        "_BLUEPRINT_LOCK": _lock_digest(workspace),
         "_BLUEPRINT_INSTALLED": _installed(workspace),
     }
     if settings.public_url != settings.server_url:
@@ -58,6 +58,15 @@ def client(settings: Settings, workspace: Workspace) -> dict[str, str]:
     if settings.source_url:
         variables["PIPELINE_SOURCE_URL"] = settings.source_url
     return variables
+
+
+def _lock_digest(workspace: Workspace) -> str:
+    try:
+        return hashlib.sha256(workspace.requirements.read_bytes()).hexdigest()
+    except OSError as error:
+        raise EnvironmentRefused(
+            f"{workspace.requirements} cannot be read: {error.strerror}.", "Restore it with `git checkout`."
+        ) from error
 
 
 def _installed(workspace: Workspace) -> str:

@@ -78,6 +78,25 @@ def test_verify_and_plan_of_an_installed_checkout_change_nothing_and_use_no_pyth
     assert _files(root) == before
 
 
+@pytest.mark.parametrize("damage", ["missing", "unreadable"])
+def test_without_its_lock_file_every_command_says_so_in_one_sentence(made: Path, tmp_path: Path, damage: str) -> None:
+    root = tmp_path / "project"
+    shutil.copytree(made, root, symlinks=True)
+    shutil.rmtree(root / ".venv")
+    workspace = Workspace(root)
+    bootstrap.ensure_environment(workspace, within(60))
+    site = next(workspace.venv.glob("lib/python*/site-packages"))
+    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    workspace.requirements.unlink()
+    if damage == "unreadable":
+        workspace.requirements.mkdir()
+    for arguments, expected in ((("verify",), 4), (("plan",), 4), (("--phase", "all"), 1)):
+        code, output = _run(root, *arguments, "--port", "1")
+        assert code == expected, output
+        assert "requirements.lock" in output
+        assert "bug" not in output
+
+
 @pytest.fixture
 def busy(tmp_path: Path) -> Iterator[tuple[Path, int]]:
     """A checkout in which a service runs, and its pid."""
