@@ -3,16 +3,14 @@
 The one exception is `packaging`, which reads the lock's markers once it is installed; see `lockfile`.
 """
 
-from blueprint.bootstrap.activation import handover, inside, reexec, verify_activation
-from blueprint.bootstrap.environment import ensure_environment, environment_problem
+from blueprint.bootstrap.activation import handover, reexec, verify_activation
+from blueprint.bootstrap.environment import ensure_environment
 from blueprint.bootstrap.install import install, installation_problem
 from blueprint.bootstrap.project import verify_project
 
 __all__ = [
     "ensure_environment",
-    "environment_problem",
     "handover",
-    "inside",
     "install",
     "installation_problem",
     "reexec",

@@ -14,18 +14,10 @@ from blueprint.core.task import Evidence, TaskControl
 from blueprint.core.workspace import Workspace
 
 
-def inside(workspace: Workspace) -> bool:
-    """Tell whether this process runs in the workspace's environment."""
-    return venv.inside(workspace.venv)
-
-
 def reexec(workspace: Workspace, argv: Sequence[str], handover: Mapping[str, str]) -> NoReturn:
     """Continue as `.venv/bin/python run_blueprint.py argv…` in this very process; inheritable files stay open.
 
-    Args:
-        workspace: Its `.venv` is healthy.
-        argv: The arguments after the program's name.
-        handover: Texts for the next stage, which gets them from its `handover()`.
+    The next stage gets the texts of `handover` from its `handover()`.
     """
     venv.reexec(workspace.python, workspace.script, argv, json.dumps(dict(handover)))
     raise AssertionError("execve came back")
@@ -33,14 +25,11 @@ def reexec(workspace: Workspace, argv: Sequence[str], handover: Mapping[str, str
 
 def handover() -> dict[str, str] | None:
     """Take the texts of the previous stage out of the environment; None if there was no previous stage."""
-    text = venv.handed_over()
-    if text is None:
-        return None
     try:
-        value = json.loads(text)
+        value = json.loads(venv.handed_over() or "")
     except ValueError:
         return None
-    return {str(key): str(item) for key, item in value.items()} if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def verify_activation(workspace: Workspace, control: TaskControl) -> Evidence:
@@ -51,13 +40,17 @@ def verify_activation(workspace: Workspace, control: TaskControl) -> Evidence:
     Raises:
         SetupError: This process or its child runs elsewhere.
     """
-    if not inside(workspace):
+    if not venv.inside(workspace.venv):
         raise SetupError(
             f"The execution runs in {sys.prefix}, not in {workspace.venv}.",
             f"Run the same command with {workspace.python}.",
             where_to_look=sys.executable,
         )
-    _activate(workspace)
+    scripts = str(workspace.python.parent)
+    others = [part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part and part != scripts]
+    os.environ["PATH"] = os.pathsep.join([scripts, *others])
+    os.environ["VIRTUAL_ENV"] = str(workspace.venv)
+    os.environ.pop("PYTHONHOME", None)
     try:
         answer = child.run(["python", "-c", "import sys; print(sys.prefix)"], control)
     except OSError as error:
@@ -76,11 +69,3 @@ def verify_activation(workspace: Workspace, control: TaskControl) -> Evidence:
         details["ignored_pythonpath"] = ignored
     note = f"; PYTHONPATH ({ignored}) is not used here nor by the platform" if ignored else ""
     return Evidence(f"this process and a `python` that it started run in {workspace.venv}{note}", details)
-
-
-def _activate(workspace: Workspace) -> None:
-    scripts = str(workspace.python.parent)
-    others = [part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part and part != scripts]
-    os.environ["PATH"] = os.pathsep.join([scripts, *others])
-    os.environ["VIRTUAL_ENV"] = str(workspace.venv)
-    os.environ.pop("PYTHONHOME", None)

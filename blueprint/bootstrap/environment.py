@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from blueprint.bootstrap.failures import Cause, cause_of, no_room
@@ -21,12 +21,7 @@ _IDENTIFY = (
     "import json, platform, sys;"
     "print(json.dumps(dict(prefix=sys.prefix, base=sys.base_prefix, version=platform.python_version())))"
 )
-_SECONDS_TO_START = 30
-
-
-def environment_problem(workspace: Workspace) -> str | None:
-    """Return the reason why `.venv` cannot be used, or None if it looks healthy. Starts nothing (about 1 ms)."""
-    return problem(workspace.venv)
+_SECONDS_TO_ANSWER = 30
 
 
 def base_python() -> str:
@@ -35,8 +30,18 @@ def base_python() -> str:
     return base
 
 
-class _Unfit(Exception):
-    """`.venv` cannot be used; the message is the reason."""
+def ask(argv: Sequence[str | Path], control: TaskControl, env: Mapping[str, str] | None = None) -> child.Finished:
+    """Run a program that answers at once.
+
+    Raises:
+        OSError: It cannot be started, or it hangs.
+    """
+    try:
+        return child.run(argv, control, env=env, seconds=_SECONDS_TO_ANSWER)
+    except TaskStopped:
+        if control.stopped.is_set() or control.remaining() <= 0:
+            raise
+        raise TimeoutError(f"it did not answer within {_SECONDS_TO_ANSWER} s") from None
 
 
 def ensure_environment(workspace: Workspace, control: TaskControl) -> Evidence:
@@ -47,20 +52,16 @@ def ensure_environment(workspace: Workspace, control: TaskControl) -> Evidence:
     Raises:
         EnvironmentRefused: The files at `.venv` are not ours to delete, or this machine cannot make one.
     """
-    reason = ""
-    try:
-        found = _inspect(workspace, control)
-    except _Unfit as unfit:
-        reason = str(unfit)
+    reason, found = _inspect(workspace, control)
+    if reason:
         _require_ours(workspace.venv, reason)
         _make(workspace, control)
-        try:
-            found = _inspect(workspace, control)
-        except _Unfit as still:
+        still, found = _inspect(workspace, control)
+        if still:
             raise EnvironmentRefused(
                 f"A new virtual environment was made in {workspace.venv}, but {still}.",
                 f"Check the Python that it was made from: {base_python()}",
-            ) from still
+            )
     _stamp(workspace.venv)
     return Evidence(
         f".venv with Python {found['version']} of {found['base']}",
@@ -80,32 +81,21 @@ def _stamp(venv: Path) -> None:
         raise refused(error, path) from error
 
 
-def _inspect(workspace: Workspace, control: TaskControl) -> dict[str, str]:
-    """Read the files of `.venv`, then really start its interpreter (about 20 ms).
-
-    Returns:
-        The interpreter's prefix, its base's prefix, and its version.
-
-    Raises:
-        _Unfit: It cannot be used.
-    """
-    reason = environment_problem(workspace)
+def _inspect(workspace: Workspace, control: TaskControl) -> tuple[str, dict[str, str]]:
+    """Return why `.venv` cannot be used, or else what its interpreter, really started (20 ms), says of itself."""
+    reason = problem(workspace.venv)
     if reason:
-        raise _Unfit(reason)
+        return reason, {}
     try:
-        answer = child.run([workspace.python, "-I", "-c", _IDENTIFY], control, seconds=_SECONDS_TO_START)
+        answer = ask([workspace.python, "-I", "-c", _IDENTIFY], control)
         if answer.returncode != 0:
-            raise _Unfit(f"its Python does not run ({answer.last_line()})")
+            return f"its Python does not run ({answer.last_line()})", {}
         found: dict[str, str] = json.loads(answer.output)
     except (OSError, ValueError) as error:
-        raise _Unfit(f"its Python does not run ({error})") from error
-    except TaskStopped:
-        if control.stopped.is_set() or control.remaining() <= 0:
-            raise
-        raise _Unfit(f"its Python did not start within {_SECONDS_TO_START} s") from None
+        return f"its Python does not run ({error})", {}
     if os.path.realpath(found["prefix"]) != os.path.realpath(workspace.venv):
-        raise _Unfit(f"its Python runs in another environment ({found['prefix']})")
-    return found
+        return f"its Python runs in another environment ({found['prefix']})", {}
+    return "", found
 
 
 def _require_ours(venv: Path, reason: str) -> None:

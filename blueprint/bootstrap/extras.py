@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from packaging.requirements import Requirement
 
+SAME_COMMAND = "Correct what the installer reports there, then run the same command again."
+# The resolver's own reasoning, in an output on one line: uv's, or pip's.
+_REASON = re.compile(r"(Because .*?unsatisfiable\.?)|The conflict is caused by: (.*?)(?:Additionally|To fix this)")
 _TABLE = "[tool.blueprint] in pyproject.toml"
 
 
@@ -47,7 +50,7 @@ def require_no_conflict(extra: Sequence[str], pins: Sequence[Pin]) -> None:
             raise _conflict([text], [pin], "")
 
 
-def explained(failure: InstallerFailed, extra: Sequence[str], pins: Sequence[Pin], log: Path) -> SetupError:
+def explained(failure: InstallerFailed, extra: Sequence[str], pins: Sequence[Pin], log: str) -> SetupError:
     """Turn an installer's refusal of extra requirements into an error that names what the user wrote."""
     names = ", ".join(extra)
     if failure.cause is Cause.UNKNOWN_PACKAGE:
@@ -59,15 +62,19 @@ def explained(failure: InstallerFailed, extra: Sequence[str], pins: Sequence[Pin
     if failure.cause is not Cause.CONFLICT:
         return SetupError(
             f"The extra requirements ({names}) cannot be installed: {failure.line}",
-            "Correct what the installer reports there, then run the same command again.",
-            where_to_look=str(log),
+            SAME_COMMAND,
+            where_to_look=log,
         )
     text = " ".join(failure.output.split())
-    named = [pin for pin in pins if re.search(rf"(?<![\w.-]){_spellings(pin.name)}\s?(?:==|\(|<|>|~=|!=)", text, re.I)]
+    # An installer names every package that it met on the way; those named with their locked version matter.
+    against = [
+        pin
+        for pin in pins
+        if re.search(rf"(?<![\w.-]){_spellings(pin.name)}==?\s?{re.escape(pin.version)}\b", text, re.I)
+    ]
     asked = [each for each in extra if re.search(rf"(?<![\w.-]){_spellings(_parsed(each).name)}\b", text, re.I)]
-    # An installer names every package that it met on the way; those named with their locked version matter most.
-    exact = [pin for pin in named if re.search(rf"{_spellings(pin.name)}==?\s?{re.escape(pin.version)}\b", text, re.I)]
-    return _conflict(asked or extra, exact or named, _resolver_reason(text) or failure.line)
+    reason = _REASON.search(text)
+    return _conflict(asked or extra, against, reason[reason.lastindex or 0].strip()[:600] if reason else failure.line)
 
 
 def _conflict(extra: Sequence[str], pins: Sequence[Pin], explanation: str) -> SetupError:
@@ -80,15 +87,6 @@ def _conflict(extra: Sequence[str], pins: Sequence[Pin], explanation: str) -> Se
         where_to_look=f"requirements.lock; {_TABLE}",
         details={"extra": list(extra), "conflicts_with": [str(pin) for pin in pins]},
     )
-
-
-def _resolver_reason(text: str) -> str:
-    """Return the resolver's own reasoning, out of an output on one line; empty if there is none."""
-    for pattern in (r"Because .*?unsatisfiable\.?", r"The conflict is caused by: (.*?)(?:Additionally|To fix this)"):
-        match = re.search(pattern, text)
-        if match:
-            return match[match.lastindex or 0].strip()[:600]
-    return ""
 
 
 def _spellings(name: str) -> str:

@@ -31,11 +31,9 @@ class Difference:
     """Differences between an environment and the lock; false if there are none.
 
     Attributes:
-        missing: The names of packages that are not installed.
         wrong: The problem of each package that is installed otherwise than locked, by its name.
         broken: The `.dist-info` folders that mislead an installer: it would not look at their files again.
-        uncompiled: The number of modules without bytecode that Python would use.
-        modules: The number of modules that were looked at.
+        uncompiled: The number of modules, of all the `modules`, without bytecode that Python would use.
         beyond: Packages that the lock does not name; they are tolerated and no difference.
     """
 
@@ -57,7 +55,6 @@ class Difference:
             shutil.rmtree(folder, ignore_errors=True)
 
     def __bool__(self) -> bool:
-        """Tell whether there is any difference."""
         return bool(self.packages or self.uncompiled)
 
     def __str__(self) -> str:
@@ -90,12 +87,7 @@ def compare(pins: Iterable[Pin], site: Path, *, files: bool = True) -> Differenc
     """Compare the installed packages with the pins, file by file against each package's own RECORD.
 
     Every file is looked up with its size (about 8,000 in 0.05 s); contents are not read again: the hashes were
-    checked when the packages came.
-
-    Args:
-        pins: The packages that should be installed.
-        site: The environment's site-packages.
-        files: Whether to look at the files; without, only names and versions are compared, in a tenth of the time.
+    checked when the packages came. Without `files` only names and versions are compared, in a tenth of the time.
     """
     installed = scan(site)
     wanted = list(pins)

@@ -10,19 +10,18 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from blueprint.bootstrap.environment import base_python
+from blueprint.bootstrap.environment import ask, base_python
 from blueprint.bootstrap.failures import Cause, cause_of, telling_line, without_secrets
 from blueprint.bootstrap.lockfile import Pin
 from blueprint.bootstrap.sources import pip_environment, settings_for_pip_only, uv_environment, uv_is_configured
 from blueprint.core import child
 from blueprint.core.errors import SetupError
-from blueprint.core.files import PRIVATE_FILE, write_all
-from blueprint.core.task import TaskControl, TaskStopped
+from blueprint.core.files import PRIVATE_FILE
+from blueprint.core.task import TaskControl
 from blueprint.core.venv import site_packages
 from blueprint.core.workspace import Workspace
 
 _PIP_THAT_REACHES_OTHERS = (22, 3)  # the first that has --python
-_SECONDS_TO_ANSWER = 30
 _UNMET = re.compile(r"\brequire(?:s|ment)\b")
 _ANEW = "Remove the folder .venv, then run the same command again."
 _PIP_VERSION = "import pip; print('pip', pip.__version__)"  # a quarter of the time of `pip --version`
@@ -32,13 +31,11 @@ class InstallerFailed(Exception):
     """An installer could not do its work.
 
     Attributes:
-        cause: The kind of failure, as far as the installer's words are known.
         line: The line of its output that tells the reason.
         output: All of its output, without secrets.
     """
 
     def __init__(self, cause: Cause, line: str, output: str = "") -> None:
-        """Keep what the installer said."""
         super().__init__(line)
         self.cause = cause
         self.line = line
@@ -75,7 +72,12 @@ def install_with_uv(
         if version:
             break
     else:
-        _fetch_uv(workspace, control, pins)
+        pin = next((pin for pin in pins if pin.name == "uv"), None)
+        if pin is None:
+            raise InstallerFailed(Cause.OTHER, "uv is neither on PATH nor in the lock")
+        control.waiting(f"fetching uv {pin.version}")
+        with requirements_file([pin.text]) as path:
+            install_with_pip(workspace, control, path)
         program, version = own, _version([own, "--version"], environment, control)
         if not version:
             raise InstallerFailed(Cause.OTHER, "the uv that was just installed does not run")
@@ -110,13 +112,7 @@ def install_with_pip(
 
 
 def reasons_for_pip(workspace: Workspace, control: TaskControl, *, hashed: bool) -> list[str]:
-    """Return the settings for which pip must do the work: the user has told only pip where packages come from.
-
-    Args:
-        workspace: Its `.venv` is healthy.
-        control: Of the task.
-        hashed: Whether every package is locked by its hash.
-    """
+    """Return the settings for which pip must do the work: the user has told only pip where packages come from."""
     if uv_is_configured(os.environ, workspace.root):
         return []
     python = str(workspace.python) if _has_pip(workspace) else base_python()
@@ -126,11 +122,6 @@ def reasons_for_pip(workspace: Workspace, control: TaskControl, *, hashed: bool)
 
 def conflicts(python: Path, workspace: Workspace, control: TaskControl) -> list[str]:
     """Return a sentence for each requirement of an installed package that is not met, by `uv pip check` (50 ms).
-
-    Args:
-        python: The environment's interpreter.
-        workspace: Has a cache for uv where the user's cannot be written.
-        control: Of the task.
 
     Raises:
         SetupError: Neither uv nor pip can tell.
@@ -171,18 +162,6 @@ def requirements_file(lines: Sequence[str]) -> Iterator[Path]:
         yield path
 
 
-def _fetch_uv(workspace: Workspace, control: TaskControl, pins: Sequence[Pin]) -> None:
-    pin = next((pin for pin in pins if pin.name == "uv"), None)
-    if pin is None:
-        raise InstallerFailed(Cause.OTHER, "uv is neither on PATH nor in the lock")
-    control.waiting(f"fetching uv {pin.version}")
-    environment = pip_environment(os.environ)
-    program, _ = _find_pip(workspace, control, environment)
-    with requirements_file([pin.text]) as path:
-        argv = [*program, "install", "--no-compile", "--require-hashes", "--no-deps", "--requirement", str(path)]
-        _run(workspace, control, argv, environment)
-
-
 def _has_pip(workspace: Workspace) -> bool:
     return (site_packages(workspace.venv) / "pip" / "__main__.py").is_file()
 
@@ -212,12 +191,8 @@ def _version(argv: Sequence[str], environment: Mapping[str, str], control: TaskC
 
 def _output(argv: Sequence[str], environment: Mapping[str, str], control: TaskControl) -> str:
     try:
-        done = child.run(argv, control, env=environment, seconds=_SECONDS_TO_ANSWER)
+        done = ask(argv, control, environment)
     except OSError:
-        return ""
-    except TaskStopped:
-        if control.stopped.is_set() or control.remaining() <= 0:
-            raise
         return ""
     return done.output if done.returncode == 0 else ""
 
@@ -228,16 +203,10 @@ def _run(workspace: Workspace, control: TaskControl, argv: Sequence[str], enviro
     except OSError as error:
         raise InstallerFailed(Cause.OTHER, f"{argv[0]} cannot be started: {error}") from error
     output = without_secrets(done.output + done.errors)
-    _log(workspace, without_secrets(" ".join(argv)), output)
-    if done.returncode != 0:
-        raise InstallerFailed(cause_of(output), telling_line(output), output)
-
-
-def _log(workspace: Workspace, command: str, output: str) -> None:
     # On a disk that ran full it cannot be kept; what the installer itself met there is what the user must hear.
     with contextlib.suppress(OSError):
         fd = os.open(log_file(workspace), os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
-        try:
-            write_all(fd, f"$ {command}\n{output}\n".encode())
-        finally:
-            os.close(fd)
+        with os.fdopen(fd, "w", encoding="utf-8") as log:
+            log.write(f"$ {without_secrets(' '.join(argv))}\n{output}\n")
+    if done.returncode != 0:
+        raise InstallerFailed(cause_of(output), telling_line(output), output)

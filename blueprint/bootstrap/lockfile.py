@@ -17,19 +17,12 @@ _PIN = re.compile(
 
 @dataclass(frozen=True)
 class Pin:
-    """One package of the lock.
-
-    Attributes:
-        name: The normalised name.
-        version: The version as the lock writes it.
-        marker: The machines that need it; empty for all.
-        text: The whole requirement with its hashes, on one line.
-    """
+    """One package of the lock, by its normalised name."""
 
     name: str
     version: str
-    marker: str
-    text: str
+    marker: str  # the machines that need it; empty for all
+    text: str  # the whole requirement with its hashes, on one line
 
     def __str__(self) -> str:
         """Return the pin without its hashes."""

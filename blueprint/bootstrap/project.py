@@ -6,15 +6,13 @@ import platform
 import shutil
 import sys
 import tempfile
-from pathlib import Path
 
-from blueprint.bootstrap.environment import environment_problem
 from blueprint.bootstrap.installed import scan
 from blueprint.bootstrap.lockfile import read_lock
 from blueprint.core.errors import EnvironmentRefused, SetupError
 from blueprint.core.files import refused
 from blueprint.core.task import Evidence, TaskControl
-from blueprint.core.venv import MINIMUM_PYTHON, site_packages
+from blueprint.core.venv import MINIMUM_PYTHON, dotted, problem, site_packages
 from blueprint.core.workspace import Workspace
 
 NEEDED_FILES = (
@@ -38,9 +36,20 @@ def verify_project(workspace: Workspace, control: TaskControl) -> Evidence:
         EnvironmentRefused: The folder cannot be written, Python is too old, or the disk is too full.
     """
     control.waiting("the project's files")
-    _require_files(workspace.program)
+    missing = [name for name in NEEDED_FILES if not (workspace.program / name).is_file()]
+    if missing:
+        raise SetupError(
+            f"{workspace.program} is not a whole checkout of this project: {', '.join(missing)} missing.",
+            "Run the command in the checkout's folder, or restore the files with `git checkout -- .`.",
+            where_to_look=str(workspace.program),
+        )
     _require_python(sys.version_info[:2])
-    _require_writable(workspace.root)
+    try:
+        with tempfile.TemporaryFile(dir=workspace.root) as probe:
+            probe.write(b"probe")
+            probe.flush()
+    except OSError as error:
+        raise refused(error, workspace.root) from error
     needed = BYTES_TO_RUN if _looks_installed(workspace) else BYTES_TO_INSTALL
     free = shutil.disk_usage(workspace.root).free
     if free < needed:
@@ -62,37 +71,17 @@ def verify_project(workspace: Workspace, control: TaskControl) -> Evidence:
     )
 
 
-def _require_files(program: Path) -> None:
-    missing = [name for name in NEEDED_FILES if not (program / name).is_file()]
-    if missing:
-        raise SetupError(
-            f"{program} is not a whole checkout of this project: {', '.join(missing)} missing.",
-            "Run the command in the checkout's folder, or restore the files with `git checkout -- .`.",
-            where_to_look=str(program),
-        )
-
-
 def _require_python(version: tuple[int, int]) -> None:
     if version < MINIMUM_PYTHON:
-        found, wanted = (".".join(map(str, numbers)) for numbers in (version, MINIMUM_PYTHON))
         raise EnvironmentRefused(
-            f"Python {found} is too old; {wanted} or newer is needed.",
-            f"Run the same command with a newer one, for example `python{wanted} run_blueprint.py`.",
+            f"Python {dotted(version)} is too old; {dotted(MINIMUM_PYTHON)} or newer is needed.",
+            f"Run the same command with a newer one, for example `python{dotted(MINIMUM_PYTHON)} run_blueprint.py`.",
         )
-
-
-def _require_writable(root: Path) -> None:
-    try:
-        with tempfile.TemporaryFile(dir=root) as probe:
-            probe.write(b"probe")
-            probe.flush()
-    except OSError as error:
-        raise refused(error, root) from error
 
 
 def _looks_installed(workspace: Workspace) -> bool:
     """Tell by the names of the packages whether little is left to install; task 4 looks closely."""
-    if environment_problem(workspace):
+    if problem(workspace.venv):
         return False
     names = {pin.name for pin in read_lock(workspace.requirements) if not pin.marker}
     return names <= scan(site_packages(workspace.venv)).keys()

@@ -20,9 +20,7 @@ _NOT_FOR_PIP = (
     *("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON", "PIP_CONSTRAINT", "PIP_REQUIREMENT"),
     *("PIP_EDITABLE", "PIP_DRY_RUN", "PIP_NO_DEPS", "PIP_REQUIRE_HASHES"),
 )
-_UV_SOURCES = (
-    *("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CONFIG_FILE"),
-)
+_UV_SOURCES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CONFIG_FILE")
 # Settings of pip without which packages cannot be had, or not as the user wants them.
 _DECISIVE = ("index-url", "no-index", "proxy", "cert", "client-cert", "trusted-host", "only-binary", "no-binary")
 # Further places to look in. They cannot change a package that is locked by its hash, but they can change any other.
@@ -51,9 +49,7 @@ def pip_environment(environment: Mapping[str, str]) -> dict[str, str]:
 def uv_environment(environment: Mapping[str, str], cache_fallback: Path) -> dict[str, str]:
     """Return the environment for uv: the user's, without what would send the packages elsewhere.
 
-    Args:
-        environment: Of this process.
-        cache_fallback: The folder for uv's cache if the user's own cannot be written.
+    The cache is in the folder `cache_fallback` if the user's own cannot be written.
     """
     kept = {key: value for key, value in environment.items() if key not in _NOT_FOR_UV}
     kept |= {"UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}

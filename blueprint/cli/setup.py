@@ -8,6 +8,7 @@ from functools import partial
 
 from blueprint import bootstrap
 from blueprint.config.redaction import REDACTOR, redact_command
+from blueprint.core import venv
 from blueprint.core.errors import ExitCode
 from blueprint.core.task import Stage
 from blueprint.core.workspace import Workspace
@@ -43,7 +44,7 @@ def set_up(ctx: SetupContext, argv: Sequence[str], lock: ExecutionLock) -> bool:
     Returns:
         Whether it is so; if not, what failed has been told.
     """
-    if not bootstrap.inside(ctx.workspace):
+    if not venv.inside(ctx.workspace.venv):
         if not _prove(ctx, Stage.SYSTEM):
             return False
         bootstrap.reexec(ctx.workspace, argv, {"lock": str(lock.fd)})

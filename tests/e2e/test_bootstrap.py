@@ -34,7 +34,7 @@ from blueprint.bootstrap.lockfile import read_lock, select
 from blueprint.core import child
 from blueprint.core.errors import EnvironmentRefused, SetupError
 from blueprint.core.task import Evidence, TaskStopped, within
-from blueprint.core.venv import site_packages
+from blueprint.core.venv import problem, site_packages
 from blueprint.core.workspace import Workspace
 from tests.support.wheels import lock_line, make_failing_source, make_wheel
 
@@ -456,7 +456,7 @@ class TestInterruption:
         threading.Event().wait(random.Random(seed).uniform(0, 0.12))
         _kill_with_children(process)
         bootstrap.ensure_environment(workspace, within(60))
-        assert bootstrap.environment_problem(workspace) is None
+        assert problem(workspace.venv) is None
         assert run_in(workspace, "print('runs')") == "runs"
 
     def test_an_interrupt_ends_the_installer_within_a_second(
@@ -515,6 +515,7 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from blueprint import bootstrap
+from blueprint.core import venv
 from blueprint.core.errors import BlueprintError
 from blueprint.core.task import within
 from blueprint.core.workspace import Workspace
@@ -652,11 +653,12 @@ import json, os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from blueprint import bootstrap
+from blueprint.core import venv
 from blueprint.core.task import within
 from blueprint.core.workspace import Workspace
 workspace = Workspace(Path(__file__).parent)
 given = bootstrap.handover()
-if not bootstrap.inside(workspace):
+if not venv.inside(workspace.venv):
     made = bootstrap.ensure_environment(workspace, within(60))
     bootstrap.reexec(workspace, sys.argv[1:], {"pid": str(os.getpid()), "reason": made.reason})
 bootstrap.verify_activation(workspace, within(10))

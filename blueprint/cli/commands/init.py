@@ -18,6 +18,7 @@ from blueprint.config import sources as configuration
 from blueprint.config import toml_file
 from blueprint.config.keys import OF_DEPLOYMENT
 from blueprint.config.scaffold import pyproject, schema, table
+from blueprint.core import venv
 from blueprint.core.errors import BlueprintError, ExitCode, FlowError, UsageError
 from blueprint.core.workspace import Workspace
 from blueprint.execution.lock import ExecutionLock
@@ -166,8 +167,8 @@ def _is_ready(options: Options, workspace: Workspace, given: Mapping[str, Any], 
     extra = given.get("requirements") or []
     if not isinstance(extra, list) or not all(isinstance(requirement, str) for requirement in extra):
         raise UsageError("requirements is not a list of texts.", """Give it as --set 'requirements=["pandas>=2"]'.""")
-    if bootstrap.environment_problem(workspace) is None:
-        if not bootstrap.inside(workspace):
+    if venv.problem(workspace.venv) is None:
+        if not venv.inside(workspace.venv):
             bootstrap.reexec(workspace, options.argv, {"lock": str(lock.fd)})
         if bootstrap.installation_problem(workspace, extra=extra) is None:
             return True

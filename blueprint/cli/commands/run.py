@@ -19,6 +19,7 @@ from blueprint.cli.setup import setup_functions
 from blueprint.config import sources
 from blueprint.config.entrypoint import validate_entrypoint
 from blueprint.config.redaction import REDACTOR, configured, unjudged
+from blueprint.core import venv
 from blueprint.core.errors import BlueprintError, ExitCode, UsageError
 from blueprint.core.files import write_whole
 from blueprint.core.task import Stage, TaskControl
@@ -43,10 +44,10 @@ def run(options: Options, workspace: Workspace) -> int:
     if "execution" in handed:
         session: Session | None = take_over(handed, workspace, interruption)
     else:
-        if not bootstrap.inside(workspace) and not bootstrap.environment_problem(workspace):
+        if not venv.inside(workspace.venv) and not venv.problem(workspace.venv):
             interruption.pass_on()
             bootstrap.reexec(workspace, options.argv, {})
-        if bootstrap.inside(workspace):
+        if venv.inside(workspace.venv):
             with contextlib.suppress(ImportError):  # task 4 has yet to bring, or to mend, what judges the values
                 _settings(workspace, options.settings)
         session = begin(options, workspace, interruption, sources.describe_flow(values))
@@ -85,7 +86,7 @@ def _carry_out(session: Session, options: Options) -> int:
     try:
         extra = sources.requirements(workspace.root, os.environ, options.settings, remembered(workspace))
         ctx = SetupContext(workspace, requirements=extra)
-        if not bootstrap.inside(workspace):
+        if not venv.inside(workspace.venv):
             executor.run(setup_functions(ctx, Stage.SYSTEM))
             if _passed(session, Stage.SYSTEM):
                 session.close()

@@ -11,7 +11,7 @@ import pytest
 
 from blueprint import bootstrap
 from blueprint.bootstrap.environment import base_python
-from blueprint.core import child
+from blueprint.core import child, venv
 from blueprint.core.errors import SetupError
 from blueprint.core.task import within
 from blueprint.core.workspace import Workspace
@@ -86,7 +86,7 @@ def test_a_python_started_by_name_is_that_of_the_environment(workspace: Workspac
 
 
 def test_an_execution_outside_the_environment_is_not_passed_off_as_inside(workspace: Workspace) -> None:
-    assert not bootstrap.inside(workspace)
+    assert not venv.inside(workspace.venv)
     with pytest.raises(SetupError, match=sys.prefix):
         bootstrap.verify_activation(workspace, within(30))
 

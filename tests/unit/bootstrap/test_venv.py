@@ -15,7 +15,7 @@ from blueprint.bootstrap.environment import base_python
 from blueprint.core import child
 from blueprint.core.errors import EnvironmentRefused
 from blueprint.core.task import within
-from blueprint.core.venv import site_packages
+from blueprint.core.venv import problem, site_packages
 from blueprint.core.workspace import Workspace
 
 
@@ -106,28 +106,28 @@ def test_a_look_at_the_environment_starts_no_process(made: Workspace, monkeypatc
         raise AssertionError("a process was started")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    assert bootstrap.environment_problem(made) is None
+    assert problem(made.venv) is None
     lose_the_interpreter(made.venv)
-    assert bootstrap.environment_problem(made) == "its bin/python is missing"
+    assert problem(made.venv) == "its bin/python is missing"
 
 
 class TestMoved:
     def test_a_copied_checkout_does_not_run_the_scripts_of_the_first(self, made: Workspace, tmp_path: Path) -> None:
         shutil.copytree(made.root, tmp_path / "copy", symlinks=True)
         copy = Workspace(tmp_path / "copy")
-        assert f"another folder ({made.venv})" in (bootstrap.environment_problem(copy) or "")
+        assert f"another folder ({made.venv})" in (problem(copy.venv) or "")
         assert bootstrap.ensure_environment(copy, within(60)).changed
-        assert bootstrap.environment_problem(made) is None
+        assert problem(made.venv) is None
 
     def test_one_that_somebody_else_made_and_moved_is_noticed_too(self, workspace: Workspace, tmp_path: Path) -> None:
         subprocess.run([base_python(), "-m", "venv", "--without-pip", str(workspace.venv)], check=True)
-        assert bootstrap.environment_problem(workspace) is None
+        assert problem(workspace.venv) is None
         workspace.root.rename(tmp_path / "moved")
-        assert "another folder" in (bootstrap.environment_problem(Workspace(tmp_path / "moved")) or "")
+        assert "another folder" in (problem(Workspace(tmp_path / "moved").venv) or "")
 
     def test_a_checkout_reached_by_a_link_is_the_same_folder(self, made: Workspace, tmp_path: Path) -> None:
         (tmp_path / "link").symlink_to(made.root)
-        assert bootstrap.environment_problem(Workspace(tmp_path / "link")) is None
+        assert problem(Workspace(tmp_path / "link").venv) is None
         assert not bootstrap.ensure_environment(Workspace(tmp_path / "link"), within(60)).changed
 
 
