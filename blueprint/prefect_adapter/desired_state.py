@@ -62,18 +62,13 @@ class DesiredDeployment:
 
 
 def desired_deployment(flow: FlowDefinition, settings: Settings, root: Path) -> DesiredDeployment:
-    """Describe the deployment that is to be made.
-
-    Args:
-        flow: The flow as its code defines it.
-        settings: Of the deployment.
-        root: The project folder.
-    """
+    """Describe the deployment that is to be made from the project folder `root`."""
     content = flow.file.read_bytes() if flow.file.is_file() else settings.entrypoint.encode()
+    served = f"{os.path.relpath(flow.file, root)}:{flow.function}"  # Prefect names a served flow by its file
     return DesiredDeployment(
         flow_name=flow.name,
         name=settings.deployment,
-        entrypoint=_served_entrypoint(flow, root) if settings.serves else settings.entrypoint,
+        entrypoint=served if settings.serves else settings.entrypoint,
         folder=str(folder_of(settings, root)),
         pool=None if settings.serves else settings.pool,
         parameters=settings.parameters,
@@ -88,8 +83,3 @@ def desired_deployment(flow: FlowDefinition, settings: Settings, root: Path) -> 
 def _without_empty(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema as the server keeps it: without what is empty."""
     return {key: value for key, value in schema.items() if value not in ([], {}, None)}
-
-
-def _served_entrypoint(flow: FlowDefinition, root: Path) -> str:
-    """Return what a serving process in `root` registers: Prefect names a served flow by its file."""
-    return f"{os.path.relpath(flow.file, root)}:{flow.function}"

@@ -5,23 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
 from blueprint.core import errors
 from blueprint.core.errors import FlowError
-from blueprint.core.files import PRIVATE_FILE, PRIVATE_UMASK, write_all
+from blueprint.core.files import PRIVATE_UMASK
 from blueprint.core.task import TaskControl, TaskStopped
 
 _PROGRAM = Path(__file__).parents[2]  # where the package can be imported; user code gets a folder of its own
 _NOTICE_SECONDS = 0.1  # within which an interruption or a process's death is seen
-_READ_BYTES = 1 << 16
 
 
 class FlowClient:
@@ -50,13 +49,15 @@ class FlowClient:
             BlueprintError: What the request's function raised in the other process, or its process died.
             TaskStopped: Interrupted, or out of time; the process has been killed.
         """
-        with self._alone(control):
-            process = self._running()
-            try:
-                answer = self._exchange(process, json.dumps(request).encode() + b"\n", control, waiting)
-            except BaseException:
-                self._kill()
-                raise
+        while not self._lock.acquire(timeout=_NOTICE_SECONDS):
+            control.pause(0)
+        try:
+            answer = self._exchange(self._running(), request, control, waiting)
+        except BaseException:
+            self._kill()
+            raise
+        finally:
+            self._lock.release()
         if "bug" in answer:
             raise RuntimeError(f"the process that runs user code failed:\n{answer['bug']}")
         if "error" in answer:
@@ -73,75 +74,53 @@ class FlowClient:
 
     def _kill(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        _kill_group(process)
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-
-    @contextlib.contextmanager
-    def _alone(self, control: TaskControl) -> Iterator[None]:
-        while not self._lock.acquire(timeout=_NOTICE_SECONDS):
-            control.pause(0)
-        try:
-            yield
-        finally:
-            self._lock.release()
+        if process is not None:
+            _kill_group(process)
+            self._connection.close()
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
             self._kill()  # and what it has left
         if self._process is None:
-            log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
-            try:
+            self._connection, theirs = Pipe()
+            with theirs, self._log.open("ab") as log:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "blueprint.prefect_adapter.flow_process"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
+                    [sys.executable, "-m", "blueprint.prefect_adapter.flow_process", str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
                     stderr=log,
-                    bufsize=0,
+                    pass_fds=[theirs.fileno()],
                     env={**os.environ, **self._tag},
                     cwd=_PROGRAM,
                     start_new_session=True,
                     umask=PRIVATE_UMASK,
                 )
-            finally:
-                os.close(log)
         return self._process
 
     def _exchange(
-        self, process: subprocess.Popen[bytes], request: bytes, control: TaskControl, waiting: str
+        self, process: subprocess.Popen[bytes], request: Mapping[str, Any], control: TaskControl, waiting: str
     ) -> dict[str, Any]:
-        assert process.stdin is not None  # noqa: S101
-        assert process.stdout is not None  # noqa: S101
-        with contextlib.suppress(BrokenPipeError):  # its death is told below
-            write_all(process.stdin.fileno(), request)
-        news = select.poll()
-        news.register(process.stdout, select.POLLIN)
-        answer, told = bytearray(), False
-        while not answer.endswith(b"\n"):
-            if control.stopped.is_set():
-                raise TaskStopped("interrupted")
-            if control.remaining() <= 0:
-                raise TaskStopped(f"{waiting} took too long")
-            if news.poll(_NOTICE_SECONDS * 1000):
-                part = os.read(process.stdout.fileno(), _READ_BYTES)
-            elif process.poll() is None:
+        told = False
+        try:
+            self._connection.send_bytes(json.dumps(request).encode())
+            while not self._connection.poll(_NOTICE_SECONDS):
+                if control.stopped.is_set():
+                    raise TaskStopped("interrupted")
+                if control.remaining() <= 0:
+                    raise TaskStopped(f"{waiting} took too long")
+                # A process that the dead one has left may hold the other end of the connection open.
+                if process.poll() is not None and not self._connection.poll():
+                    raise EOFError
                 if not told:
                     control.waiting(waiting)
                 told = True
-                continue
-            else:  # a process of its own may hold the other end of the pipe open
-                part = b""
-            if not part:
-                raise FlowError(
-                    f"The user's code ended its process ({_end_of(process)}) while this waited for {waiting}.",
-                    "Correct the code that ends it, then run again.",
-                    str(self._log),
-                )
-            answer += part
-        found: dict[str, Any] = json.loads(answer)
+            found: dict[str, Any] = json.loads(self._connection.recv_bytes())
+        except (EOFError, ConnectionError) as error:
+            raise FlowError(
+                f"The user's code ended its process ({_end_of(process)}) while this waited for {waiting}.",
+                "Correct the code that ends it, then run again.",
+                str(self._log),
+            ) from error
         return found
 
 

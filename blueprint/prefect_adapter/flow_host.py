@@ -5,7 +5,6 @@ Nothing of it is imported here; it may hang, or end its process.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import Any
 
 from blueprint.config.settings import Settings
 from blueprint.core.errors import FlowError
-from blueprint.core.files import PRIVATE_FILE, private_folder, refused
+from blueprint.core.files import private_folder, write_whole
 from blueprint.core.task import TaskControl, within
 from blueprint.core.workspace import Workspace
 from blueprint.prefect_adapter.flow_client import FlowClient
-from blueprint.prefect_adapter.flow_definition import FlowDefinition, folder_of
+from blueprint.prefect_adapter.flow_definition import DEFINITION, FlowDefinition, folder_of
 from blueprint.prefect_adapter.models import Run
 from blueprint.processes.ownership import OwnershipTag
 
@@ -43,35 +42,23 @@ class FlowHost:
         """Start the process of a flow ahead: it imports Prefect while others have work to do."""
         self._process_of(settings).start()
 
-    def __len__(self) -> int:
-        """Return how many files have a process."""
-        return len(self._processes)
-
     def close(self) -> None:
         """End all processes, with what they have started."""
         with self._lock:
             while self._processes:
                 self._processes.popitem()[1].close()
 
-    def definition(self, settings: Settings) -> FlowDefinition | None:
-        """Return what `describe` returned for this flow; None if it has not been described yet."""
-        return self._definitions.get(_flow_key(settings, self._root))
-
     def describe(self, settings: Settings, control: TaskControl | None = None) -> FlowDefinition:
         """Load the configured flow and return what its code says; loaded once, even if its file is changed later.
-
-        Args:
-            settings: Of the deployment.
-            control: Gives the deadline and the wish to stop.
 
         Raises:
             FlowError: It cannot be loaded, or is not a flow.
             TaskStopped: Interrupted, or out of time; its process has been killed.
         """
-        key = _flow_key(settings, self._root)
+        key = folder_of(settings, self._root), settings.entrypoint
         if key not in self._definitions:
             values = self._ask("describe", settings, control, f"{settings.entrypoint} to load")
-            self._definitions[key] = FlowDefinition.from_json(values)
+            self._definitions[key] = DEFINITION.validate_python(values)
         return self._definitions[key]
 
     def parameter_problems(
@@ -123,7 +110,7 @@ class FlowHost:
 
     def flows_in(self, file: Path, folder: Path, control: TaskControl | None = None) -> list[str]:
         """Return the names of the flow functions that a file defines, in their order; raises as `describe` does."""
-        request = {"call": "flows_in", "file": str(file), "folder": str(folder)}
+        request = {"call": "flows_in", "settings": None, "root": str(folder), "file": str(file)}
         names: list[str] = self._process(folder, str(file)).ask(request, control or within(_SECONDS), f"{file} to load")
         return names
 
@@ -139,18 +126,8 @@ class FlowHost:
     def _process(self, folder: Path, code: str) -> FlowClient:
         with self._lock:
             if not self._processes:
-                self._begin_log()
+                private_folder(self._log.parent)
+                write_whole(self._log, "")
             if (folder, code) not in self._processes:
                 self._processes[folder, code] = FlowClient(self._log, self._tag)
             return self._processes[folder, code]
-
-    def _begin_log(self) -> None:
-        private_folder(self._log.parent)
-        try:
-            os.close(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE))
-        except OSError as error:
-            raise refused(error, self._log) from error
-
-
-def _flow_key(settings: Settings, root: Path) -> tuple[Path, str]:
-    return folder_of(settings, root), settings.entrypoint

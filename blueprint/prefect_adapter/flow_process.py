@@ -1,8 +1,7 @@
-"""Runs the user's code for `FlowHost`: `python -m blueprint.prefect_adapter.flow_process`.
+"""Runs the user's code for `FlowHost`: `python -m blueprint.prefect_adapter.flow_process DESCRIPTOR`.
 
-Requests come as lines of JSON on what was standard input, and each is answered with one line on what was standard
-output; both are private before any user code runs, so that what it prints goes to standard error. User code runs in
-the main thread. The process ends, with its whole group, as soon as the one that asks is gone.
+Requests come as JSON over the connection of that descriptor, which user code does not see, and each is answered there.
+User code runs in the main thread. The process ends, with its whole group, as soon as the one that asks is gone.
 """
 
 from __future__ import annotations
@@ -16,36 +15,34 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from blueprint.config.settings import Settings
 from blueprint.core.errors import BlueprintError
-from blueprint.prefect_adapter import flow_inspection, flow_loading
+from blueprint.prefect_adapter import flow_definition, flow_loading
 from blueprint.prefect_adapter.client import import_prefect
 from blueprint.prefect_adapter.deploy import deploy
-from blueprint.prefect_adapter.desired_state import desired_deployment
-from blueprint.prefect_adapter.flow_definition import folder_of
 
 
 def main() -> None:
-    """Answer requests until there are no more."""
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(2, 1)
+    """Answer requests until this process is ended."""
+    descriptor = int(sys.argv.pop())
+    os.set_inheritable(descriptor, False)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    threading.Thread(target=_end_with_the_other_side, args=(requests.fileno(),), daemon=True).start()
+    threading.Thread(target=_end_with_the_other_side, args=(descriptor,), daemon=True).start()
     import_prefect()
-    for line in requests:
-        answers.write(json.dumps(_answer(json.loads(line))).encode() + b"\n")
-        answers.flush()
+    asker = Connection(descriptor)
+    while True:
+        asker.send_bytes(json.dumps(_answer(json.loads(asker.recv_bytes()))).encode())
 
 
-def _end_with_the_other_side(pipe: int) -> None:
+def _end_with_the_other_side(connection: int) -> None:
     """Wait in a thread, because the main thread may be held up in user code."""
     poll = select.poll()
-    poll.register(pipe, 0)  # a hang-up is always told
+    poll.register(connection, 0)  # a hang-up is always told
     poll.poll()
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
@@ -54,7 +51,7 @@ def _end_with_the_other_side(pipe: int) -> None:
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
-        return {"value": _CALLS[request.pop("call")](**request)}
+        return {"value": _value(**request)}
     except BlueprintError as error:
         fields = {"what": error.what, "hint": error.hint, "where_to_look": error.where_to_look}
         return {"error": type(error).__name__, **fields}
@@ -62,42 +59,28 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"bug": traceback.format_exc()}
 
 
-class _Request:
-    """A request about a configured flow: its settings and its folder."""
-
-    def __init__(self, settings: Mapping[str, Any], root: str) -> None:
-        self.settings = Settings.model_validate(settings)
-        self.root = Path(root)
-        self.folder = folder_of(self.settings, self.root)
-        if self.folder.is_dir():
-            os.chdir(self.folder)  # as in a flow run
-
-    def flow(self) -> Any:
-        return flow_loading.load(self.settings.entrypoint, self.folder)
-
-
-def _describe(settings: Mapping[str, Any], root: str) -> dict[str, Any]:
-    return flow_inspection.describe(_Request(settings, root).flow()).to_json()
-
-
-def _parameter_problems(settings: Mapping[str, Any], root: str, parameters: Mapping[str, Any]) -> list[str]:
-    return flow_inspection.parameter_problems(_Request(settings, root).flow(), parameters)
+def _value(call: str, settings: Mapping[str, Any] | None, root: str, **arguments: Any) -> Any:
+    if settings is None:  # the only question that is asked before there are any
+        return flow_loading.flows_in(Path(arguments["file"]), Path(root))
+    configured = Settings.model_validate(settings)
+    folder = flow_definition.folder_of(configured, Path(root))
+    if folder.is_dir():
+        os.chdir(folder)  # as in a flow run
+    if call == "check":
+        return _check(configured.check or "", folder, **arguments)
+    flow = flow_loading.load(configured.entrypoint, folder)
+    if call == "deploy":
+        return deploy(flow, configured, Path(root), **arguments)
+    if call == "parameter_problems":
+        return flow_definition.parameter_problems(flow, **arguments)
+    described = flow_definition.describe(flow)
+    if call == "refused_parameters":
+        return [flow_definition.server_refuses(described.schema, each) for each in arguments["candidates"]]
+    return flow_definition.DEFINITION.dump_python(described, mode="json")
 
 
-def _refused_parameters(settings: Mapping[str, Any], root: str, candidates: list[Mapping[str, Any]]) -> list[bool]:
-    schema = _Request(settings, root).flow().parameters.model_dump(mode="json")
-    return [flow_inspection.server_refuses(schema, parameters) for parameters in candidates]
-
-
-def _deploy(settings: Mapping[str, Any], root: str, scheduled: bool) -> str:
-    request = _Request(settings, root)
-    target = desired_deployment(flow_inspection.describe(request.flow()), request.settings, request.root)
-    return deploy(target, request.settings, scheduled=scheduled)
-
-
-def _check(settings: Mapping[str, Any], root: str, run_id: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    request = _Request(settings, root)
-    function = flow_loading.load_check(request.settings.check or "", request.folder)
+def _check(name: str, folder: Path, run_id: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    function = flow_loading.load_check(name, folder)
     try:
         found = function(run_id, dict(parameters))
         if inspect.isawaitable(found):
@@ -113,19 +96,6 @@ def _check(settings: Mapping[str, Any], root: str, run_id: str, parameters: Mapp
 async def _result(awaitable: Any) -> Any:
     return await awaitable
 
-
-def _flows_in(file: str, folder: str) -> list[str]:
-    return flow_loading.flows_in(Path(file), Path(folder))
-
-
-_CALLS: dict[str, Callable[..., Any]] = {
-    "describe": _describe,
-    "parameter_problems": _parameter_problems,
-    "refused_parameters": _refused_parameters,
-    "deploy": _deploy,
-    "check": _check,
-    "flows_in": _flows_in,
-}
 
 if __name__ == "__main__":
     main()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from blueprint.prefect_adapter.client import PAGE, asking, client, pages
 from blueprint.prefect_adapter.models import LogLine, Run, Transition
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import FlowRun, TaskRun
+    from prefect.client.schemas.objects import FlowRun, State, TaskRun
 
 _WORKER_LABEL = "prefect.worker.name"  # a worker puts it on each flow run that it takes
 _creating = threading.Lock()  # with SQLite, of several runs made at once all but one are answered 503
@@ -62,39 +61,34 @@ def runs(
 
     Subflows are not among them: they take over the tags of the run that calls them.
     """
-    from prefect.client.schemas import filters
+    wanted: dict[str, Any] = {"parent_task_run_id": {"is_null_": True}}
+    if tags:
+        wanted["tags"] = {"all_": list(tags)}
+    if deployment_id:
+        wanted["deployment_id"] = {"any_": [deployment_id]}
+    if types:
+        wanted["state"] = {"type": {"any_": list(types)}}
+    return [_run(answer) for answer in matching("list flow runs", **wanted)]
+
+
+def matching(what: str, **wanted: Any) -> list[FlowRun]:
+    """Return Prefect's flow runs that match the fields of its filter, earliest due first."""
+    from prefect.client.schemas.filters import FlowRunFilter
     from prefect.client.schemas.sorting import FlowRunSort
 
-    wanted = filters.FlowRunFilter(
-        parent_task_run_id=filters.FlowRunFilterParentTaskRunId(is_null_=True),
-        tags=filters.FlowRunFilterTags(all_=list(tags)) if tags else None,
-        deployment_id=filters.FlowRunFilterDeploymentId(any_=[UUID(deployment_id)]) if deployment_id else None,
-        state=filters.FlowRunFilterState.model_validate({"type": {"any_": list(types)}}) if types else None,
-    )
-    found = pages(
-        "list flow runs",
+    of_these = FlowRunFilter.model_validate(wanted)
+    return pages(
+        what,
         lambda offset: client().read_flow_runs(
-            flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=PAGE, offset=offset
+            flow_run_filter=of_these, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=PAGE, offset=offset
         ),
     )
-    return [_run(answer) for answer in found]
 
 
 def transitions(run_id: str) -> list[Transition]:
     """Return the states that a flow run went through, in order."""
     what = f"read the states of the flow run {run_id}"
-    states = asking(what, lambda: client().read_flow_run_states(UUID(run_id)))
-    ordered = sorted(states, key=lambda state: state.timestamp)
-    return [
-        Transition(
-            state.type.value,
-            state.name or "",
-            state.timestamp,
-            state.message or "",
-            state.state_details.scheduled_time,
-        )
-        for state in ordered
-    ]
+    return _transitions(asking(what, lambda: client().read_flow_run_states(UUID(run_id))))
 
 
 def task_runs(run_id: str) -> list[Run]:
@@ -111,24 +105,13 @@ def task_runs(run_id: str) -> list[Run]:
 
 def task_run_transitions(task_run_id: str) -> list[Transition]:
     """Return the states that a task run went through, in order; each retry is among them."""
+    from prefect.client.schemas.objects import State
 
-    def question() -> list[dict[str, Any]]:
+    def question() -> list[State]:
         answer = client()._client.get("/task_run_states/", params={"task_run_id": task_run_id})
-        answer.raise_for_status()
-        return list(answer.json())
+        return [State.model_validate(state) for state in answer.raise_for_status().json()]
 
-    states = asking(f"read the states of the task run {task_run_id}", question)
-    found = [
-        Transition(
-            state["type"],
-            state["name"] or "",
-            datetime.fromisoformat(state["timestamp"]),
-            state["message"] or "",
-            datetime.fromisoformat(due) if (due := state["state_details"].get("scheduled_time")) else None,
-        )
-        for state in states
-    ]
-    return sorted(found, key=lambda state: state.at)
+    return _transitions(asking(f"read the states of the task run {task_run_id}", question))
 
 
 def logs(run_id: str) -> list[str]:
@@ -167,6 +150,16 @@ def delete_run(run_id: str) -> None:
 
     with contextlib.suppress(ObjectNotFound):
         asking(f"delete the flow run {run_id}", lambda: client().delete_flow_run(UUID(run_id)))
+
+
+def _transitions(states: Iterable[State]) -> list[Transition]:
+    found = [
+        Transition(
+            state.type.value, state.name or "", state.timestamp, state.message or "", state.state_details.scheduled_time
+        )
+        for state in states
+    ]
+    return sorted(found, key=lambda state: state.at)
 
 
 def _run(found: FlowRun | TaskRun) -> Run:

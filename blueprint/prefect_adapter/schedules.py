@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from blueprint.config.settings import Settings
-from blueprint.prefect_adapter.client import PAGE, asking, client, pages
+from blueprint.prefect_adapter.client import asking, client
+from blueprint.prefect_adapter.flow_runs import matching
 
 if TYPE_CHECKING:
     from prefect.schedules import Schedule
@@ -27,15 +27,12 @@ def schedule_definition(settings: Settings) -> dict[str, Any] | None:
 
 def prefect_schedule(settings: Settings) -> Schedule | None:
     """Return the configured schedule as Prefect's own object; None if none is configured."""
-    from prefect.schedules import Cron, Interval, RRule
+    from prefect.schedules import Schedule
 
-    if settings.cron:
-        return Cron(settings.cron, timezone=settings.timezone)
-    if settings.interval:
-        return Interval(timedelta(seconds=settings.interval), timezone=settings.timezone)
-    if settings.rrule:
-        return RRule(settings.rrule, timezone=settings.timezone)
-    return None
+    definition = schedule_definition(settings)
+    if definition and settings.interval:
+        definition["interval"] = timedelta(seconds=settings.interval)
+    return Schedule(**definition) if definition else None
 
 
 def same_schedule(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
@@ -57,25 +54,10 @@ def scheduled_runs(deployment_id: str, start: datetime, end: datetime) -> dict[s
     """Return the runs that the server has made for a deployment's schedule, and when each is due.
 
     They may be in any state: one that is due in a few seconds is Pending already. Cancelled ones are left out.
-
-    Args:
-        deployment_id: The deployment.
-        start: The earliest time, included.
-        end: The latest time, included.
+    Both ends of the stretch of time are included.
     """
-    from prefect.client.schemas import filters
-    from prefect.client.schemas.sorting import FlowRunSort
-
-    wanted = filters.FlowRunFilter(
-        deployment_id=filters.FlowRunFilterDeploymentId(any_=[UUID(deployment_id)]),
-        expected_start_time=filters.FlowRunFilterExpectedStartTime.model_validate({"after_": start, "before_": end}),
-    )
-    found = pages(
-        "list the scheduled runs",
-        lambda offset: client().read_flow_runs(
-            flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=PAGE, offset=offset
-        ),
-    )
+    due = {"after_": start, "before_": end}
+    found = matching("list the scheduled runs", deployment_id={"any_": [deployment_id]}, expected_start_time=due)
     return {
         str(run.id): run.expected_start_time
         for run in found

@@ -6,9 +6,9 @@ import itertools
 from pathlib import Path
 
 from blueprint.config.settings import Settings
-from blueprint.prefect_adapter import flow_inspection, flow_loading
+from blueprint.prefect_adapter import flow_loading
 from blueprint.prefect_adapter.desired_state import DesiredDeployment, desired_deployment
-from blueprint.prefect_adapter.flow_definition import FlowDefinition, folder_of
+from blueprint.prefect_adapter.flow_definition import FlowDefinition, describe, folder_of
 
 FLOW = """
 from typing import Annotated
@@ -34,7 +34,7 @@ def configured(root: Path, code: str = FLOW, **values: object) -> Settings:
 
 def described(settings: Settings, root: Path) -> FlowDefinition:
     """What the flow's code says, loaded into this process."""
-    return flow_inspection.describe(flow_loading.load(settings.entrypoint, folder_of(settings, root)))
+    return describe(flow_loading.load(settings.entrypoint, folder_of(settings, root)))
 
 
 def desired(settings: Settings, root: Path) -> DesiredDeployment:

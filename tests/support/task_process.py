@@ -74,7 +74,7 @@ def _answer(request: dict[str, Any], root: Path, settings: Settings) -> dict[str
     executor = Executor(plan, record, tell=lambda _unit, text: waited.append(text))
     units = {unit: function for unit, function in unit_functions(ctx).items() if unit.task == spec.number}
     executor.run(units)
-    if len(ctx.flows) > _MOST_FLOWS:
+    if len(ctx.flows._processes) > _MOST_FLOWS:
         ctx.flows.close()
     told = combine({unit.deployment: outcomes[unit.deployment] for unit in units})
     answer: dict[str, Any] = REDACTOR(told.as_record() | {"exit_code": int(told.exit_code), "waited": waited})

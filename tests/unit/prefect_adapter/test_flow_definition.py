@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from blueprint.prefect_adapter.flow_definition import FlowDefinition
+from blueprint.prefect_adapter.flow_definition import DEFINITION
 from tests.support.flow_file import configured, described
 
 
@@ -20,4 +19,4 @@ def test_a_flow_is_told_by_its_own_code(tmp_path: Path) -> None:
 
 def test_a_definition_survives_the_way_between_two_processes(tmp_path: Path) -> None:
     found = described(configured(tmp_path), tmp_path)
-    assert FlowDefinition.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert DEFINITION.validate_json(DEFINITION.dump_json(found)) == found

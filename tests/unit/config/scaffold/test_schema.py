@@ -45,7 +45,7 @@ def _schema(function: Any) -> dict[str, Any]:
 
 
 def test_each_declared_bound_gives_parameters_that_the_server_refuses() -> None:
-    from blueprint.prefect_adapter.flow_inspection import server_refuses
+    from blueprint.prefect_adapter.flow_definition import server_refuses
 
     found = _schema(_parameters)
     refusals = list(schema.refusals(found))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from blueprint.prefect_adapter.flow_inspection import parameter_problems
+from blueprint.prefect_adapter.flow_definition import parameter_problems
 from blueprint.prefect_adapter.flow_loading import load
 from tests.support.flow_file import configured
 
