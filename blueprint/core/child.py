@@ -56,8 +56,8 @@ def run(
         control: Gives the deadline and the wish to stop.
         env: The whole environment of the child; the current one if None.
         cwd: The folder that it runs in.
-        seconds: A bound of its own, when it should be tighter than the task's deadline.
-        niceness: Its niceness, 0 to 19; a higher one leaves the processor to others.
+        seconds: A bound of its own, tighter than the deadline.
+        niceness: 0 to 19; a higher one leaves the processor to others.
         given: Text for its standard input.
         umask: The rights that the files which it makes do not have; by default this process's.
 
@@ -71,34 +71,37 @@ def run(
         stdin=_file_of(given) if given else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=None if env is None else dict(env),
+        env=env,
         cwd=cwd,
-        text=True,
         encoding="utf-8",
         errors="replace",
         start_new_session=True,
         umask=umask,
     )
-    if niceness:
-        with contextlib.suppress(OSError):  # it has ended already
-            os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
     try:
-        while True:
-            try:
-                output, errors = process.communicate(timeout=_POLL_SECONDS)
-            except subprocess.TimeoutExpired:
-                if process.poll() is not None:  # it has ended, and what it left holds its output open
-                    _kill_group(process)
-                if control.stopped.is_set():
-                    raise TaskStopped("interrupted") from None
-                if control.clock() >= end:
-                    raise TaskStopped(f"{argv[0]} did not end in time") from None
-            else:
-                return Finished(process.returncode, output, errors)
+        if niceness:
+            with contextlib.suppress(OSError):  # it has ended already
+                os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
+        return _finished(process, str(argv[0]), control, end)
     finally:
         _kill_group(process)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=2)
+
+
+def _finished(process: subprocess.Popen[str], program: str, control: TaskControl, end: float) -> Finished:
+    while True:
+        try:
+            output, errors = process.communicate(timeout=_POLL_SECONDS)
+        except subprocess.TimeoutExpired:
+            if process.poll() is not None:  # it has ended, and what it left holds its output open
+                _kill_group(process)
+            if control.stopped.is_set():
+                raise TaskStopped("interrupted") from None
+            if control.clock() >= end:
+                raise TaskStopped(f"{program} did not end in time") from None
+        else:
+            return Finished(process.returncode, output, errors)
 
 
 def _file_of(text: str) -> IO[bytes]:

@@ -6,6 +6,7 @@ Standard library only: this module is imported before anything is installed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 
@@ -34,17 +35,15 @@ class BlueprintError(Exception):
     exit_code = ExitCode.ENVIRONMENT
 
     def __init__(
-        self, what: str, hint: str = "", where_to_look: str = "", details: dict[str, object] | None = None
+        self, what: str, hint: str = "", where_to_look: str = "", details: Mapping[str, object] | None = None
     ) -> None:
-        """Keep the sentences and the readings."""
         super().__init__(what, hint, where_to_look)
         self.what = what
         self.hint = hint
         self.where_to_look = where_to_look
-        self.details = details or {}
+        self.details = dict(details or {})
 
     def __str__(self) -> str:
-        """Return what happened and what to do next."""
         return f"{self.what} {self.hint}".strip()
 
 
@@ -56,8 +55,6 @@ class UsageError(BlueprintError):
 
 class EnvironmentRefused(BlueprintError):
     """The machine does not allow it: a port, the lock, the disk, Python, a file damaged by a crash."""
-
-    exit_code = ExitCode.ENVIRONMENT
 
 
 class SetupError(BlueprintError):

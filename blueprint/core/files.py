@@ -49,11 +49,7 @@ def refused(error: OSError, path: Path) -> EnvironmentRefused:
 
 
 def private_folder(path: Path) -> None:
-    """Make `path` a folder that only this user can enter.
-
-    Raises:
-        EnvironmentRefused: It cannot be made, is not a folder, or belongs to somebody else.
-    """
+    """Make `path` a folder that only this user can enter."""
     try:
         path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         if path.stat().st_mode & 0o777 != PRIVATE_FOLDER:
@@ -63,11 +59,7 @@ def private_folder(path: Path) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a private file in one step: a crash leaves the old file or the new one, never a part.
-
-    Raises:
-        EnvironmentRefused: It could not be written; what was there before is untouched.
-    """
+    """Write a private file in one step: a crash or a refusal leaves the old file, never a part."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
@@ -85,11 +77,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of `data`: the kernel may take a part at a time, as before a disk is full.
-
-    Raises:
-        OSError: Nothing more could be written; a part of `data` may be in the file.
-    """
+    """Write all of `data`: the kernel may take a part at a time, as before a disk is full."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(fd, rest) :]

@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
-import io
 import json
 import socket
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 MOST_BYTES = 4 * 1024 * 1024
-_READ_BYTES = 64 * 1024
 
 
 class NotReady(Exception):
     """Something is not there yet, or no longer; `reason` tells in a few words what a probe found."""
 
     def __init__(self, reason: str) -> None:
-        """Say what was found."""
         super().__init__(reason)
         self.reason = reason
 
 
 @dataclass(frozen=True)
 class Response:
-    """An answer of whatever status.
-
-    Attributes:
-        status: The HTTP status; a redirect is not followed.
-        body: The whole body.
-        headers: The headers; names in any case.
-    """
+    """An answer of whatever status; a redirect is not followed."""
 
     status: int
     body: bytes
@@ -61,17 +55,17 @@ def get(
     url: str,
     *,
     timeout: float,
-    accept: str | None = None,
+    accept: str = "*/*",
     auth: str | None = None,
     query: Any = None,
     most_bytes: int = MOST_BYTES,
 ) -> Response:
-    """Ask for `url` once; no proxy is used and no redirect followed.
+    """Ask for `url` once; no proxy is used.
 
     Args:
         url: An http or https address. A user and a password in it are sent as `Authorization`.
-        timeout: Seconds for all of it, from connecting to the last byte, also when the bytes drip in one by one.
-            Only the look-up of a host name is not bounded by it; use numeric addresses.
+        timeout: Seconds for all of it, also when the bytes drip in one by one. A host's address that takes no
+            connection may use it up before the next one is tried; the look-up of a host name is not bounded.
         accept: The `Accept` header.
         auth: The whole `Authorization` header, such as `Basic …`.
         query: JSON values to send as the body; the request is a POST then, as Prefect's queries are.
@@ -84,23 +78,24 @@ def get(
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"not an http or https address: {url}")
-    end = time.monotonic() + timeout
-    connection = _Connection(parts.hostname, parts.port, end, secure=parts.scheme == "https")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    headers = {"Accept": accept or "*/*", "Connection": "close", "User-Agent": "blueprint"}
+    headers = {"Accept": accept, "Connection": "close", "User-Agent": "blueprint"}
     if auth is None and parts.username is not None:
         who = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         auth = f"Basic {base64.b64encode(who.encode()).decode()}"
     if auth is not None:
         headers["Authorization"] = auth
+    method, body = "GET", None
+    if query is not None:
+        headers["Content-Type"] = "application/json"
+        method, body = "POST", json.dumps(query).encode()
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname, parts.port or kind.default_port, timeout=timeout)
     try:
-        if query is None:
-            connection.request("GET", path, headers=headers)
-        else:
-            headers["Content-Type"] = "application/json"
-            connection.request("POST", path, body=json.dumps(query).encode(), headers=headers)
-        with connection.getresponse() as response:
-            return Response(response.status, _body(response, most_bytes), response.headers)
+        with _hung_up_after(timeout, connection):
+            connection.request(method, path, body, headers)
+            with connection.getresponse() as response:
+                return Response(response.status, _body(response, most_bytes), response.headers)
     except TimeoutError:
         raise NotReady(f"no whole answer within {timeout:g} s") from None
     except http.client.RemoteDisconnected:
@@ -113,14 +108,11 @@ def get(
         connection.close()
 
 
-def get_ok(
-    url: str, *, timeout: float, accept: str | None = None, auth: str | None = None, query: Any = None
-) -> Response:
+def get_ok(url: str, *, timeout: float, accept: str = "*/*", auth: str | None = None, query: Any = None) -> Response:
     """Ask for `url` once and require HTTP 200; the arguments are those of `get`.
 
     Raises:
         NotReady: There was no whole answer, or one of another status; names the address.
-        ValueError: `url` is not an http or https address.
     """
     try:
         answer = get(url, timeout=timeout, accept=accept, auth=auth, query=query)
@@ -131,90 +123,37 @@ def get_ok(
     return answer
 
 
-def _body(response: http.client.HTTPResponse, most_bytes: int) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    while chunk := response.read(_READ_BYTES):
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > most_bytes:
-            raise NotReady(f"the answer is longer than {most_bytes} bytes")
-    if response.length:  # `read(n)` does not complain about a body that ends early
-        raise NotReady(f"the answer ended {response.length} bytes too early")
-    return b"".join(chunks)
+@contextlib.contextmanager
+def _hung_up_after(seconds: float, connection: http.client.HTTPConnection) -> Iterator[None]:
+    """Connect, and end the connection when time is over; http.client's own timeout is for each packet.
 
-
-def _left(end: float) -> float:
-    left = end - time.monotonic()
-    if left <= 0:
+    What was read by then may look like a whole answer, so the clock is what tells.
+    """
+    end = time.monotonic() + seconds
+    connection.connect()
+    watchdog = threading.Timer(max(end - time.monotonic(), 0), _hang_up, [connection.sock])
+    watchdog.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException):
+        if time.monotonic() < end:
+            raise
+    finally:
+        watchdog.cancel()
+    if time.monotonic() >= end:
         raise TimeoutError
-    return left
 
 
-class _Connection(http.client.HTTPConnection):
-    """A connection with one deadline for all that it does; http.client's timeout is for each packet."""
-
-    def __init__(self, host: str, port: int | None, end: float, *, secure: bool) -> None:
-        super().__init__(host, port or (443 if secure else 80))
-        self.default_port = 443 if secure else 80
-        self._end = end
-        self._secure = secure
-
-    def connect(self) -> None:
-        """Try each address of the host until one takes the connection."""
-        failure: OSError = OSError(f"{self.host} has no address")
-        for family, kind, protocol, _, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
-            plain = socket.socket(family, kind, protocol)
-            try:
-                plain.settimeout(_left(self._end))
-                plain.connect(address)
-                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self.sock = _Bounded(self._encrypted(plain) if self._secure else plain, self._end)
-            except OSError as error:
-                plain.close()
-                failure = error
-            else:
-                return
-        raise failure
-
-    def _encrypted(self, plain: socket.socket) -> socket.socket:
-        import ssl  # here, because a platform on loopback never pays for it
-
-        plain.settimeout(_left(self._end))  # bounds the handshake as a whole
-        return ssl.create_default_context().wrap_socket(plain, server_hostname=self.host)
+def _hang_up(connected: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        # Not the encrypted socket's own `shutdown`, which takes the encryption from under the thread that reads.
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
-class _Bounded:
-    """The part of a socket that http.client uses, each step bounded by the deadline."""
-
-    def __init__(self, connected: socket.socket, end: float) -> None:
-        self._socket = connected
-        self._end = end
-
-    def sendall(self, data: bytes) -> None:
-        self._socket.settimeout(_left(self._end))
-        self._socket.sendall(data)
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._socket, self._end))
-
-    def close(self) -> None:
-        self._socket.close()  # http.client does so while the body is being read; the reader keeps it open until then
-
-
-class _Reader(io.RawIOBase):
-    def __init__(self, connected: socket.socket, end: float) -> None:
-        self._socket = connected
-        self._raw = connected.makefile("rb", buffering=0)
-        self._end = end
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._socket.settimeout(_left(self._end))
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
+def _body(response: http.client.HTTPResponse, most_bytes: int) -> bytes:
+    body = response.read(most_bytes + 1)
+    if len(body) > most_bytes:
+        raise NotReady(f"the answer is longer than {most_bytes} bytes")
+    if response.length:  # `read(n)` does not complain about a body that ends early
+        raise ConnectionError(f"the answer ended {response.length} bytes too early")
+    return body

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from blueprint.core.errors import BlueprintError, ExitCode
+
 PHASES = {1: "Local setup", 2: "Orchestration and deployment", 3: "Monitoring and triggering"}
 
 
@@ -35,14 +37,9 @@ class TaskSpec:
     """Description of a task.
 
     Attributes:
-        number: 1 to 30, fixed.
-        title: Fixed.
-        phase: 1, 2 or 3.
         timeout: Seconds that it may take.
         proof: The effect that it reads back from the system.
         needs: The tasks whose effect must hold before this one can start.
-        scope: Whether it is carried out once or for each deployment.
-        stage: The packages that it needs before it can be called.
         local_runs: Number of awaited runs of the flow that run as plain processes.
         pool_runs: Number of awaited runs of the deployment; they may have to queue.
         uses_prefect: Whether it needs Prefect imported in the executor's process.
@@ -82,9 +79,9 @@ class Evidence:
     """Proof that a task read back from the running system.
 
     Attributes:
-        summary: One line for the terminal and the log.
+        summary: One line.
         details: The full evidence, kept in the journal; JSON values only, never a secret.
-        changed: Whether the task had to act (`changed`) or found its effect there (`ok`).
+        changed: Whether the task had to act.
         reason: If it acted, what it had found missing or no longer true.
     """
 
@@ -94,27 +91,10 @@ class Evidence:
     reason: str = ""
 
 
-class TaskFailed(Exception):
-    """The task could not be proven.
+class TaskFailed(BlueprintError):
+    """The task could not be proven."""
 
-    Attributes:
-        what: One sentence: what was expected and what was found.
-        where_to_look: A file or an address that tells more.
-        hint: The next step for the user.
-        details: The values read before it failed; goes into the journal.
-    """
-
-    def __init__(
-        self, what: str, *, where_to_look: str = "", hint: str = "", details: Mapping[str, Any] | None = None
-    ) -> None:
-        super().__init__(what, where_to_look, hint)
-        self.what = what
-        self.where_to_look = where_to_look
-        self.hint = hint
-        self.details = dict(details or {})
-
-    def __str__(self) -> str:
-        return self.what
+    exit_code = ExitCode.TASK_FAILED
 
 
 class TaskSkipped(Exception):
@@ -130,7 +110,7 @@ class TaskControl:
     """Deadline, stop signal and progress messages of a running task.
 
     Attributes:
-        number: The task's number.
+        number: The task's.
         deadline: On the `clock`, the second by which the task must have returned.
         stopped: Set when the task must end at once.
         tell: Receives each text given to `waiting`.
@@ -163,6 +143,6 @@ class TaskControl:
             raise TaskStopped("deadline passed")
 
 
-def within(seconds: float, number: int = 0) -> TaskControl:
+def within(seconds: float) -> TaskControl:
     """Return a control for work outside an execution, such as `stop`, with so many seconds."""
-    return TaskControl(number=number, deadline=time.monotonic() + seconds)
+    return TaskControl(number=0, deadline=time.monotonic() + seconds)

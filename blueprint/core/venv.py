@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 MINIMUM_PYTHON = (3, 11)
@@ -24,10 +24,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def problem(venv: Path) -> str | None:
-    """Return the reason why the environment cannot be used, or None if it looks healthy.
-
-    Reads a few files and starts nothing (1 ms).
-    """
+    """Return the reason why the environment cannot be used; None if it looks healthy, by a few of its files."""
     if not venv.is_dir():
         return "it is not a folder" if os.path.lexists(venv) else "there is no .venv"
     config = _config(venv)
@@ -68,13 +65,7 @@ def reexec_in_venv(venv: Path, script: Path, argv: Sequence[str]) -> None:
 def reexec(python: Path, script: Path, argv: Sequence[str], handover: str | None = None) -> None:
     """Continue as `python script argv…` in this very process (same pid, inheritable files stay open).
 
-    Never returns.
-
-    Args:
-        python: The interpreter of a healthy environment.
-        script: The program's script.
-        argv: The arguments after the script's name.
-        handover: A text for the next stage, which gets it from `handed_over`.
+    Never returns. The next stage gets `handover` from `handed_over`.
     """
     environment = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
     if os.environ.get("PYTHONPATH"):
@@ -89,11 +80,7 @@ def reexec(python: Path, script: Path, argv: Sequence[str], handover: str | None
 
 
 def handed_over() -> str | None:
-    """Take the previous stage's text out of the environment, so that no child sees it.
-
-    Returns:
-        The text; None if there is none.
-    """
+    """Take the previous stage's text, if there is one, out of the environment, so that no child sees it."""
     text = os.environ.pop(_HANDOVER, None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     return text
@@ -133,24 +120,19 @@ def _place_problem(venv: Path) -> str | None:
     try:
         made_for = [os.fsdecode((venv / STAMP).read_bytes())]
     except OSError:
-        made_for = list(_places_in_activate(venv))
+        made_for = _places_in_activate(venv)
     if not made_for or any(os.path.realpath(place) == here for place in made_for):
         return None
     return f"it was made for another folder ({made_for[0]})"
 
 
-def _places_in_activate(venv: Path) -> Iterator[str]:
-    """Yield the folders that the activation script names; environments made by others have no stamp of ours."""
+def _places_in_activate(venv: Path) -> list[str]:
+    """Return the folders that the activation script names; environments made by others have no stamp of ours."""
     import shlex
 
     try:
         text = (venv / "bin" / "activate").read_text("utf-8", "surrogateescape")
-    except OSError:
-        return
-    for value in re.findall(r"""^\s*(?:export )?VIRTUAL_ENV=(['"/].*)$""", text, re.MULTILINE):
-        try:
-            words = shlex.split(value)
-        except ValueError:
-            continue
-        if len(words) == 1 and words[0].startswith("/"):
-            yield words[0]
+        values = re.findall(r"""^\s*(?:export )?VIRTUAL_ENV=(['"/].*)$""", text, re.MULTILINE)
+        return [word for value in values for word in shlex.split(value) if word.startswith("/")]
+    except (OSError, ValueError):
+        return []

@@ -5,18 +5,16 @@ The back-off is tenacity's. It does not bound an attempt that hangs, so each pro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 from tenacity.nap import sleep_using_event
-from tenacity.stop import stop_base
 
 from blueprint.core.errors import TimedOut
 from blueprint.core.http import NotReady
 from blueprint.core.task import TaskControl, TaskStopped
-
-__all__ = ["NotReady", "try_a_few_times", "wait_until"]
 
 T = TypeVar("T")
 
@@ -51,10 +49,8 @@ def wait_until(
     began = control.clock()
     end = control.deadline if seconds is None else min(control.deadline, began + seconds)
     try:
-        return _attempts(control, _OutOfTime(control, end), first, most)(_unless_stopped(control, probe))
+        return _attempt(control, probe, end, first, most, math.inf)
     except NotReady as error:
-        if control.stopped.is_set():
-            raise TaskStopped("interrupted") from None
         purpose = f" waiting for {what}" if what else ""
         reason = error.reason.rstrip(".")
         raise TimedOut(
@@ -63,68 +59,43 @@ def wait_until(
 
 
 def try_a_few_times(control: TaskControl, probe: Callable[[], object], *, attempts: int = 3, first: float = 0.1) -> str:
-    """Call `probe` until it passes, at most `attempts` times.
-
-    Returns:
-        The last reason for which it did not pass; empty if it passed.
+    """Call `probe` until it passes, at most `attempts` times; return the last reason, empty if it passed.
 
     Raises:
         TaskStopped: The execution was interrupted.
     """
     try:
-        _attempts(control, stop_after_attempt(attempts) | _OutOfTime(control, control.deadline), first, 1.0)(
-            _unless_stopped(control, probe)
-        )
+        _attempt(control, probe, control.deadline, first, 1.0, attempts)
     except NotReady as error:
-        if control.stopped.is_set():
-            raise TaskStopped("interrupted") from None
         return error.reason
     return ""
 
 
-def _attempts(control: TaskControl, stop: stop_base, first: float, most: float) -> Retrying:
-    return Retrying(
-        retry=retry_if_exception_type(NotReady),
-        wait=wait_exponential_jitter(multiplier=first, max=most, jitter=first),
-        stop=stop,
-        sleep=sleep_using_event(control.stopped),
-        before_sleep=_Announcing(control),
-        reraise=True,
-    )
-
-
-def _unless_stopped(control: TaskControl, probe: Callable[[], T]) -> Callable[[], T]:
-    """Wrap the probe so that no attempt follows a sleep that an interruption ended early."""
+def _attempt(control: TaskControl, probe: Callable[[], T], end: float, first: float, most: float, attempts: float) -> T:
+    told = ""
 
     def attempt() -> T:
-        if control.stopped.is_set():
+        if control.stopped.is_set():  # also during the sleep before this, which it ended
             raise TaskStopped("interrupted")
         return probe()
 
-    return attempt
+    def is_last(state: RetryCallState) -> bool:
+        over = state.attempt_number >= attempts or control.clock() + state.upcoming_sleep >= end
+        return over and not control.stopped.is_set()
 
+    def announce(state: RetryCallState) -> None:
+        nonlocal told
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, NotReady) and error.reason != told:
+            told = error.reason
+            control.waiting(told)
 
-class _OutOfTime(stop_base):
-    """Stop rather than begin a wait that ends after the deadline; by the control's clock, which tests replace."""
-
-    def __init__(self, control: TaskControl, end: float) -> None:
-        self._control = control
-        self._end = end
-
-    def __call__(self, retry_state: RetryCallState) -> bool:
-        return self._control.stopped.is_set() or self._control.clock() + retry_state.upcoming_sleep >= self._end
-
-
-class _Announcing:
-    """A callback that tells each reason once, however many attempts it takes."""
-
-    def __init__(self, control: TaskControl) -> None:
-        self._control = control
-        self._told = ""
-
-    def __call__(self, retry_state: RetryCallState) -> None:
-        error = retry_state.outcome.exception() if retry_state.outcome else None
-        reason = error.reason if isinstance(error, NotReady) else ""
-        if reason and reason != self._told:
-            self._told = reason
-            self._control.waiting(reason)
+    retrying = Retrying(
+        retry=retry_if_exception_type(NotReady),
+        wait=wait_exponential_jitter(multiplier=first, max=most, jitter=first),
+        stop=is_last,
+        sleep=sleep_using_event(control.stopped),
+        before_sleep=announce,
+        reraise=True,
+    )
+    return retrying(attempt)

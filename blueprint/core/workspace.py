@@ -17,11 +17,22 @@ from pathlib import Path
 from typing import Any
 
 from blueprint.core.errors import EnvironmentRefused
-from blueprint.core.files import PRIVATE_FILE, private_folder, refused, write_all, write_whole
+from blueprint.core.files import PRIVATE_FILE, private_folder, refused, write_whole
 
 _IDENTITY = "workspace.json"
 _LONGEST_TEMPORARY = 70  # bytes: a socket's path may have 103, and multiprocessing's adds 32
 _PROBE_BYTES = 4096  # one block: enough to meet a full disk before anything is started
+
+
+class _Below:
+    """A path of the workspace below another one."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        self._folder = folder
+        self._name = name
+
+    def __get__(self, workspace: Workspace, owner: type[Workspace]) -> Path:
+        return Path(getattr(workspace, self._folder), self._name)
 
 
 @dataclass(frozen=True)
@@ -36,80 +47,29 @@ class Workspace:
     root: Path
     installation: Path | None = None
 
+    script = _Below("program", "run_blueprint.py")
+    requirements = _Below("program", "requirements.lock")  # of the packages that the platform runs on
+
+    venv = _Below("root", ".venv")
+    python = _Below("venv", "bin/python")
+    install_stamp = _Below("venv", "installed")  # other text each time that packages of `requirements` are installed
+
+    logs = _Below("root", "logs")  # only this user can enter it
+    worker_log = _Below("logs", "worker.log")  # of the worker, or of the process that serves the flows
+
+    state = _Below("root", ".blueprint")  # only this user can enter it
+    journal = _Below("state", "journal.jsonl")
+    archive = _Below("state", "archive")  # the executions that have left the journal
+    remembered_settings = _Below("state", "settings.json")  # those that command lines gave
+    services = _Below("state", "services")  # the records of the services that were started
+    prefect_home = _Below("state", "prefect")  # the user's own is never touched
+    warehouse = _Below("state", "warehouse")
+    lock = _Below("state", "lock")  # carries the kernel's lock, and stays: removing a lock file is a race
+
     @property
     def program(self) -> Path:
         """The folder of the program's own files: its script, sources, lock files and tests."""
         return self.installation or self.root
-
-    @property
-    def script(self) -> Path:
-        """The script that starts the program."""
-        return self.program / "run_blueprint.py"
-
-    @property
-    def requirements(self) -> Path:
-        """The lock file of the packages that the platform runs on."""
-        return self.program / "requirements.lock"
-
-    @property
-    def state(self) -> Path:
-        """The folder of the program's state; only this user can enter it."""
-        return self.root / ".blueprint"
-
-    @property
-    def logs(self) -> Path:
-        """The folder of logs and reports; only this user can enter it."""
-        return self.root / "logs"
-
-    @property
-    def venv(self) -> Path:
-        """The virtual environment's folder."""
-        return self.root / ".venv"
-
-    @property
-    def install_stamp(self) -> Path:
-        """A file whose text changes each time that packages of `requirements` are installed or replaced."""
-        return self.venv / "installed"
-
-    @property
-    def python(self) -> Path:
-        """The virtual environment's interpreter."""
-        return self.venv / "bin" / "python"
-
-    @property
-    def journal(self) -> Path:
-        """The record of every execution."""
-        return self.state / "journal.jsonl"
-
-    @property
-    def worker_log(self) -> Path:
-        """The log of the worker, or of the process that serves the flows."""
-        return self.logs / "worker.log"
-
-    @property
-    def archive(self) -> Path:
-        """The executions that have left the journal."""
-        return self.state / "archive"
-
-    @property
-    def remembered_settings(self) -> Path:
-        """The settings that command lines gave."""
-        return self.state / "settings.json"
-
-    @property
-    def services(self) -> Path:
-        """The records of the services that were started."""
-        return self.state / "services"
-
-    @property
-    def prefect_home(self) -> Path:
-        """The platform's own PREFECT_HOME; the user's is never touched."""
-        return self.state / "prefect"
-
-    @property
-    def warehouse(self) -> Path:
-        """The folder of the embedded warehouse."""
-        return self.state / "warehouse"
 
     @property
     def temporary(self) -> Path:
@@ -119,11 +79,6 @@ class Workspace:
             return own
         name = hashlib.sha256(os.fsencode(self.root.resolve())).hexdigest()[:12]
         return Path(f"/tmp/blueprint-{os.getuid()}-{name}")  # noqa: S108 - it is made private before it is used
-
-    @property
-    def lock(self) -> Path:
-        """The file that carries the kernel's lock. It stays: removing a lock file is a race."""
-        return self.state / "lock"
 
     def prepare(self) -> None:
         """Make the private folders for state and logs, and prove that files can be written in both.
@@ -135,14 +90,15 @@ class Workspace:
             raise EnvironmentRefused(f"{self.root} is not a folder.", "Run the command in the project's folder.")
         for folder in (self.state, self.logs):
             private_folder(folder)
-            _require_writable(folder)
+            probe = folder / ".probe"
+            write_whole(probe, "\0" * _PROBE_BYTES)
+            probe.unlink(missing_ok=True)  # another command may be here at the same time
 
     def identity(self) -> str:
-        """Return the random id of this very folder, made once: what is started here carries it in its tag.
+        """Return the random id of this very folder, made once under the lock: what is started here carries it.
 
         The id goes with a folder that is moved. A copy of it gets an id of its own, so that two checkouts never take
-        each other's services for their own. Anything but a run under the lock may call it at the same time as
-        another and then read an id that is replaced at once.
+        each other's services for their own.
 
         Raises:
             EnvironmentRefused: The id cannot be kept.
@@ -184,15 +140,12 @@ class Workspace:
 
         Where the name is taken (a second execution within the same second, or a clock that was set back), the next
         free second is used: the name then runs ahead of the clock, and the lines in the log tell the time.
-
-        Raises:
-            EnvironmentRefused: It cannot be made.
         """
         moment = now or datetime.now().astimezone()
         while True:
             path = self.logs / f"master_execution_{moment:%Y%m%d_%H%M%S}.log"
             try:
-                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
+                path.touch(PRIVATE_FILE, exist_ok=False)
             except FileExistsError:
                 moment += timedelta(seconds=1)
             except OSError as error:
@@ -204,17 +157,3 @@ class Workspace:
 def new_execution_id() -> str:
     """Return an id that begins with the UTC time and is unique even if the clock goes back."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(5)}"
-
-
-def _require_writable(folder: Path) -> None:
-    probe = folder / f".probe-{secrets.token_hex(4)}"
-    try:
-        fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
-        try:
-            write_all(fd, bytes(_PROBE_BYTES))
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-            probe.unlink()
-    except OSError as error:
-        raise refused(error, folder) from error

@@ -8,8 +8,9 @@ import time
 import pytest
 
 from blueprint.core.errors import TimedOut
+from blueprint.core.http import NotReady
 from blueprint.core.task import TaskControl, TaskFailed, TaskStopped, within
-from blueprint.core.waiting import NotReady, try_a_few_times, wait_until
+from blueprint.core.waiting import try_a_few_times, wait_until
 
 
 class Probe:
