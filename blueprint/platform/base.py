@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from blueprint.core import http
+from blueprint.core.errors import ApiError
 from blueprint.core.task import TaskControl
 from blueprint.processes.identity import ProcessIdentity
 from blueprint.processes.log import ServiceLog
 from blueprint.processes.manager import ServiceManager
-from blueprint.processes.spec import ServiceSpec
+from blueprint.processes.spec import Change, ServiceSpec
 
 PROBE_SECONDS = 3.0
-
-
-@dataclass(frozen=True)
-class Change:
-    """The result of ensuring that a service is up.
-
-    Attributes:
-        changed: Whether it had to be started.
-        reason: If so, what had been found.
-    """
-
-    changed: bool
-    reason: str = ""
 
 
 class Service:
@@ -36,12 +25,7 @@ class Service:
         """Start it without waiting, if it is managed here and not running."""
 
     def ensure(self, control: TaskControl) -> Change:
-        """Have it up: start it if it is managed here, else wait for it.
-
-        Raises:
-            BlueprintError: It is not up.
-            TaskStopped: The execution was interrupted.
-        """
+        """Have it up: start it if it is managed here, else wait for it."""
         raise NotImplementedError
 
     def check(self) -> None:
@@ -68,17 +52,11 @@ class Service:
 
 @dataclass(frozen=True)
 class ManagedService(Service):
-    """A service whose process is started, adopted and stopped here.
-
-    Attributes:
-        spec: Its command and how to see that it is up.
-        manager: The workspace's processes.
-        instead_of: Another service of ours that must not run beside it; empty if there is none.
-    """
+    """A service whose process is started, adopted and stopped here."""
 
     spec: ServiceSpec
     manager: ServiceManager
-    instead_of: str = ""
+    instead_of: str = ""  # another service of ours that must not run beside it
 
     def begin(self, control: TaskControl) -> None:
         """Start it without waiting, unless something of it runs already."""
@@ -88,8 +66,7 @@ class ManagedService(Service):
         """Adopt it or start it, and wait until it is ready."""
         if self.instead_of:
             self.manager.stop(self.instead_of, control)
-        change = self.manager.ensure(self.spec, control)
-        return Change(change.changed, change.reason)
+        return self.manager.ensure(self.spec, control)
 
     def check(self) -> None:
         """Require that it can do its work."""
@@ -106,15 +83,10 @@ class ManagedService(Service):
 
 @dataclass(frozen=True)
 class ExternalService(Service):
-    """A service that somebody else runs: it can be asked, but not started or looked into.
-
-    Attributes:
-        title: Its name for people.
-        probe: Returns if it can do its work, else raises `NotReady`.
-    """
+    """A service that somebody else runs: it can be asked, but not started or looked into."""
 
     title: str
-    probe: Callable[[], None]
+    probe: Callable[[], None]  # raises `NotReady` if it cannot do its work
 
     def ensure(self, control: TaskControl) -> Change:
         """Wait until it is up."""
@@ -135,8 +107,8 @@ class ApiEndpoint:
     Attributes:
         url: Its address for programs on this machine, without a slash at the end.
         public_url: Its address for browsers, which the UI is told.
-        authorization: The `Authorization` header that it asks for, if any. To be sent only to a server that is proven
-            ours or was named by the user.
+        authorization: The header that it asks for, if any. Sent only to a server that is proven ours or was named by
+            the user.
     """
 
     url: str
@@ -149,29 +121,34 @@ class ApiEndpoint:
         return self.url.removesuffix("/api")
 
     def get(self, path: str, *, query: Any = None) -> http.Response:
-        """Ask the API for a path below it once, and require HTTP 200; with a query, POST it.
-
-        Raises:
-            NotReady: There was no answer, or one of another status.
-        """
+        """Ask the API for a path below it once, as `http.get_ok` does."""
         return http.get_ok(f"{self.url}{path}", timeout=PROBE_SECONDS, auth=self.authorization, query=query)
+
+
+@contextlib.contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Turn an answer in another form, which another Prefect's API may give, into an expected error.
+
+    Raises:
+        ApiError: The answer about `what` has another form.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ApiError(
+            f"The server's answer about {what} cannot be understood ({type(error).__name__}: {error}).",
+            "Run `python run_blueprint.py verify`: another Prefect's server may be in the place of this platform's.",
+        ) from error
 
 
 @dataclass(frozen=True)
 class Platform:
-    """An API with the services behind it.
-
-    Attributes:
-        api: The server's API.
-        servers: The servers.
-        workers: The workers, or the process that serves the flows in place of one.
-        support: Further services, such as the bundled data source.
-    """
+    """An API with the services behind it."""
 
     api: ApiEndpoint
     servers: tuple[Service, ...]
-    workers: tuple[Service, ...]
-    support: tuple[Service, ...] = ()
+    workers: tuple[Service, ...]  # or the process that serves the flows in place of one
+    support: tuple[Service, ...] = ()  # such as the bundled data source
 
     @property
     def server(self) -> Service:

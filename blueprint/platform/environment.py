@@ -6,6 +6,7 @@ The user's own PREFECT_… variables are taken out first, so a shell that points
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -47,8 +48,10 @@ def client(settings: Settings, workspace: Workspace) -> dict[str, str]:
         # Part of what a service is started with, so that one that runs older packages is restarted, and also one whose
         # packages were replaced under it: it lacks files that it made among them, such as the UI's.
         "_BLUEPRINT_LOCK": _lock_digest(workspace),
-        "_BLUEPRINT_INSTALLED": _installed(workspace),
+        "_BLUEPRINT_INSTALLED": "",
     }
+    with contextlib.suppress(OSError, ValueError):
+        variables["_BLUEPRINT_INSTALLED"] = workspace.install_stamp.read_text(encoding="ascii").strip()
     if settings.public_url != settings.server_url:
         variables["PREFECT_UI_URL"] = settings.public_url  # where the links that Prefect prints lead
     if settings.api_auth_string:
@@ -67,14 +70,6 @@ def _lock_digest(workspace: Workspace) -> str:
         raise EnvironmentRefused(
             f"{workspace.requirements} cannot be read: {error.strerror}.", "Restore it with `git checkout`."
         ) from error
-
-
-def _installed(workspace: Workspace) -> str:
-    """Return which installation of the packages this is; whoever replaces them changes it."""
-    try:
-        return workspace.install_stamp.read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return ""
 
 
 def for_child(settings: Settings, workspace: Workspace, **more: str) -> dict[str, str]:
@@ -111,11 +106,7 @@ def for_worker(settings: Settings, workspace: Workspace) -> dict[str, str]:
 
 
 def apply_to_self(settings: Settings, workspace: Workspace) -> None:
-    """Make this process use the platform; to be called before Prefect is imported.
-
-    Raises:
-        EnvironmentRefused: The folder for temporary files cannot be made, or is another user's.
-    """
+    """Make this process use the platform; to be called before Prefect is imported."""
     _make_temporary_folder(workspace)
     variables = for_child(
         settings,

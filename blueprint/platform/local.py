@@ -12,13 +12,7 @@ from blueprint.processes.manager import ServiceManager
 
 
 def local_platform(settings: Settings, workspace: Workspace, manager: ServiceManager) -> Platform:
-    """Describe the platform of a workspace; nothing is started or asked.
-
-    Args:
-        settings: The platform's, with all deployments.
-        workspace: Its folders.
-        manager: Its processes.
-    """
+    """Describe the platform of a workspace; nothing is started or asked."""
     server = ManagedService(specs.server(settings, workspace), manager)
     if settings.serves:  # a worker would run the served flows as well, and the other way round
         worker = ManagedService(specs.runner(settings, workspace), manager, instead_of=specs.WORKER)
@@ -28,12 +22,9 @@ def local_platform(settings: Settings, workspace: Workspace, manager: ServiceMan
     support: tuple[Service, ...] = ()
     if any(deployment.data_source == "bundled" for deployment in settings.each()):
         support = (ManagedService(specs.source(settings, workspace), manager),)
-    return Platform(_endpoint(settings), (server,), (worker,), support)
-
-
-def _endpoint(settings: Settings) -> ApiEndpoint:
     authorization = None
     if settings.api_auth_string is not None:
         secret = settings.api_auth_string.get_secret_value()
         authorization = f"Basic {base64.b64encode(secret.encode()).decode()}"
-    return ApiEndpoint(settings.api_url, settings.public_api_url, authorization)
+    api = ApiEndpoint(settings.api_url, settings.public_api_url, authorization)
+    return Platform(api, (server,), (worker,), support)

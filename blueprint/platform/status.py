@@ -1,7 +1,8 @@
 """Reading the platform without Prefect and without changing anything: for `verify`, `plan` and the tasks' proofs.
 
-A reader that cannot read raises `NotReady`, or `EnvironmentRefused` for a stranger on a port. The password is sent only
-after the server's processes have been proven ours, or when the server is not managed here: then the user named it.
+A reader that cannot read raises `NotReady`, `EnvironmentRefused` for a stranger on a port, or `ApiError` for an answer
+in another form. The password is sent only after the server's processes have been proven ours, or when the server is
+not managed here: then the user named it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from urllib.parse import quote
 
 from blueprint.config.defaults import MADE_BY
 from blueprint.config.settings import Settings, unique_labels
-from blueprint.core.errors import BlueprintError
+from blueprint.core.errors import ApiError, BlueprintError
 from blueprint.core.http import NotReady
 from blueprint.core.workspace import Workspace
 from blueprint.platform import specs
-from blueprint.platform.base import ApiEndpoint, Platform, Service
+from blueprint.platform.base import ApiEndpoint, Platform, Service, understood
 from blueprint.platform.local import local_platform
 from blueprint.platform.ui import require_page
 from blueprint.processes.identity import ProcessIdentity
@@ -51,24 +52,14 @@ class Check:
 
 
 def require_up(service: Service) -> tuple[ProcessIdentity, ...]:
-    """Require that a service is ours (if it is managed here) and can do its work; return its processes.
-
-    Raises:
-        NotReady: It does not run, or does not answer as it should.
-        EnvironmentRefused: A stranger holds its port.
-    """
+    """Require that a service is ours (if it is managed here) and can do its work; return its processes."""
     instances = service.instances()
     service.check()
     return instances
 
 
 def read_server(platform: Platform) -> tuple[str, tuple[ProcessIdentity, ...]]:
-    """Require that the server is ours (if it is managed here) and ready; return its version and its processes.
-
-    Raises:
-        NotReady: It does not run, or does not answer as it should.
-        EnvironmentRefused: A stranger holds its port.
-    """
+    """Require that the server is ours (if it is managed here) and ready; return its version and its processes."""
     instances = require_up(platform.server)
     return str(platform.api.get("/admin/version").json()), instances
 
@@ -87,12 +78,9 @@ class Worker:
         return self.status == "ONLINE"
 
 
+@understood("its workers")
 def read_workers(api: ApiEndpoint, pool: str) -> dict[str, Worker]:
-    """Return the workers that the server knows of in a pool, online or not, by their names.
-
-    Raises:
-        NotReady: The server does not answer, or knows no such pool.
-    """
+    """Return the workers that the server knows of in a pool, online or not, by their names."""
     answer = api.get(f"/work_pools/{quote(pool, safe='')}/workers/filter", query={"limit": 200}).json()
     workers = {}
     for found in answer:
@@ -112,11 +100,7 @@ def look(settings: Settings, workspace: Workspace) -> list[Check]:
 def look_at(platform: Platform, settings: Settings, root: Path, worker_name: str) -> list[Check]:
     """Look at server, worker (or serving process), UI and each deployment, within a few seconds whatever hangs.
 
-    Args:
-        platform: The services to look at.
-        settings: All deployments to look for.
-        root: The folder that the deployments' sources are relative to.
-        worker_name: The name by which the server knows the worker.
+    The deployments' sources are relative to `root`, and the server knows the worker by `worker_name`.
     """
     server = _check("server", lambda: _server(platform))
     of_server: dict[str, Callable[[], str]] = {"UI": lambda: _ui(platform)}
@@ -137,21 +121,15 @@ def look_at(platform: Platform, settings: Settings, root: Path, worker_name: str
     return [server, *checks]
 
 
-class _Unknown(Exception):
-    """A part of what was to be looked at could not be."""
-
-
 def _check(name: str, probe: Callable[[], str]) -> Check:
     try:
         return Check(name, State.UP, probe())
-    except _Unknown as error:
-        return Check(name, State.UNKNOWN, str(error))
+    except ApiError as error:
+        return Check(name, State.UNKNOWN, error.what)
     except NotReady as error:
         return Check(name, State.DOWN, error.reason)
     except BlueprintError as error:
         return Check(name, State.DOWN, error.what)
-    except (KeyError, TypeError, AttributeError) as error:  # another Prefect's API may answer in another form
-        return Check(name, State.UNKNOWN, f"the answer cannot be understood ({type(error).__name__}: {error})")
 
 
 def _pids(instances: Sequence[ProcessIdentity]) -> str:
@@ -170,7 +148,7 @@ def _worker(platform: Platform, pool: str, name: str, *, asked: bool) -> str:
     if not pool:
         return f"alive, {pids}"
     if not asked:
-        raise _Unknown(f"alive, {pids}; the server, which would say whether it is online, is not up, or not ours")
+        raise ApiError(f"alive, {pids}; the server, which would say whether it is online, is not up, or not ours")
     worker = read_workers(platform.api, pool).get(name)
     if worker is None or not worker.is_online:
         raise NotReady(f"the server sees {name} in {pool} as {worker.status if worker else 'unknown'}")
@@ -182,6 +160,7 @@ def _ui(platform: Platform) -> str:
     return f"served at {platform.api.public_url.removesuffix('/api')}"
 
 
+@understood("the deployment")
 def _deployment(platform: Platform, settings: Settings, root: Path) -> str:
     name = settings.deployment
     query = {"deployments": {"name": {"any_": [name]}}}
@@ -203,12 +182,8 @@ def _other_than_ours(deployment: Mapping[str, Any], settings: Settings, root: Pa
         return "Blueprint did not make it"
     entrypoint = deployment["entrypoint"] or ""
     # A served flow is registered by its file, whatever the settings name it by; the function stays the same.
-    same = (
-        _function(entrypoint) == _function(settings.entrypoint)
-        if settings.serves
-        else (entrypoint == settings.entrypoint)
-    )
-    if not same:
+    compared = _function if settings.serves else str
+    if compared(entrypoint) != compared(settings.entrypoint):
         return f"its entrypoint is {entrypoint}, not {settings.entrypoint}"
     folders = [step[_SET_FOLDER]["directory"] for step in deployment["pull_steps"] or () if _SET_FOLDER in step]
     folder = str((root / settings.source).resolve())

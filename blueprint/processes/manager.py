@@ -101,7 +101,7 @@ class ServiceManager(ServiceReader):
             begun = self._begun.pop(spec.name, None)
             if begun is not None and self._is_current(found, spec, begun[0].identity):
                 self._wait(spec, begun[0], control)
-                return ServiceChange(begun[0].identity, changed=True, reason=begun[1])
+                return ServiceChange(identity=begun[0].identity, changed=True, reason=begun[1])
             how_found = ""
             if found.record is None:
                 found, how_found = self._recover(spec, found)
@@ -110,14 +110,14 @@ class ServiceManager(ServiceReader):
                 if not found.record.ready:
                     records.write(self._folder, replace(found.record, ready=True))
                 self._settled.add(spec.name)
-                return ServiceChange(found.record.identity, changed=False, reason=how_found)
+                return ServiceChange(identity=found.record.identity, changed=False, reason=how_found)
             left = end_service(tag, found.identity, control, _GRACE_SECONDS)
             if left.processes and found.leader is None:
                 reason += f"; what was left of it was ended: {', '.join(map(str, left.processes))}"
             self._free_the_port(spec, control)
             started = self._launch(spec, reason)
             self._wait(spec, started, control)
-            return ServiceChange(started.identity, changed=True, reason=reason)
+            return ServiceChange(identity=started.identity, changed=True, reason=reason)
 
     def stop(self, name: str, control: TaskControl, grace: float = _GRACE_SECONDS) -> str | None:
         """End the service with everything that it started.

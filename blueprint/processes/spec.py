@@ -59,16 +59,21 @@ class ServiceSpec:
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class ServiceChange:
+@dataclass(frozen=True, kw_only=True)
+class Change:
     """The result of ensuring that a service is up.
 
     Attributes:
-        identity: Its process.
         changed: Whether it had to be started (else it was found running and healthy).
         reason: If so, what had been found.
     """
 
-    identity: ProcessIdentity
     changed: bool
-    reason: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceChange(Change):
+    """The change of a service that is managed here, with its process."""
+
+    identity: ProcessIdentity

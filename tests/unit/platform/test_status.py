@@ -9,18 +9,24 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from blueprint.config.defaults import MADE_BY
 from blueprint.config.settings import Settings
+from blueprint.core.errors import BlueprintError, ExitCode
 from blueprint.core.http import NotReady
 from blueprint.core.task import within
 from blueprint.core.workspace import Workspace
+from blueprint.execution.outcome import raised
 from blueprint.platform import status
 from blueprint.platform.base import ApiEndpoint, ExternalService, ManagedService, Platform
 from blueprint.platform.status import Check, State
+from blueprint.platform.ui import listed
+from blueprint.tasks.common.proofs import await_worker
+from blueprint.tasks.t17_check_deployment_in_ui import check_listing, read_ui
 from tests.unit.processes.helpers import House
 
 SETTINGS = {"entrypoint": "flows/etl.py:etl", "deployment": "nightly", "pool": "a pool #1"}
@@ -31,14 +37,16 @@ class Server:
     """A listener that answers as Prefect's server does.
 
     Attributes:
-        deployments, workers: What it says of them.
+        deployments, workers, ui, listing: What it says of them.
         asked: The paths that it was asked for, and
         authorizations: the passwords that it was sent.
     """
 
     port: int = 0
     deployments: list[dict[str, Any]] = field(default_factory=list)
-    workers: list[dict[str, str]] = field(default_factory=lambda: [{"name": "ours", "status": "ONLINE"}])
+    workers: Any = field(default_factory=lambda: [{"name": "ours", "status": "ONLINE"}])
+    ui: Any = None
+    listing: Any = field(default_factory=lambda: {"results": [{"id": "1"}]})
     ready: int = 200
     asked: list[str] = field(default_factory=list)
     authorizations: list[str] = field(default_factory=list)
@@ -56,7 +64,8 @@ class Server:
             return 200, self.workers
         known = {
             "/api/admin/version": "3.8.8",
-            "/ui-settings": {"api_url": self.url},
+            "/ui-settings": {"api_url": self.url} if self.ui is None else self.ui,
+            "/api/deployments/paginate": self.listing,
             "/deployments": '<script type="module" src="/assets/index.js">',
             "/assets/index.js": "",
             "/api/deployments/filter": self.deployments,
@@ -184,6 +193,62 @@ def test_an_answer_in_another_form_is_unknown_and_no_bug(server: Server) -> None
     server.workers = [{"title": "ours"}]
     checks = _look(_named_by_the_user(server))
     assert {checks[name].state for name in ("worker", "deployment")} == {State.UNKNOWN}
+
+
+_NO_JSON = "<html>a page of some proxy</html>"
+
+
+@pytest.mark.parametrize("ui", [{}, [], "text", 3, ["api_url"], _NO_JSON])
+def test_ui_settings_in_another_form_are_an_expected_error_of_task_17(server: Server, ui: Any) -> None:
+    server.ui = ui
+    ctx = SimpleNamespace(platform=_named_by_the_user(server), settings=Settings.model_validate(SETTINGS))
+    with pytest.raises(BlueprintError) as caught:
+        read_ui(cast(Any, ctx), within(5))
+    outcome = raised(caught.value)
+    assert outcome.exit_code is ExitCode.TASK_FAILED
+    assert ("cannot be understood" in outcome.summary) == (ui is not _NO_JSON)
+    assert _look(_named_by_the_user(server))["UI"].state is (State.DOWN if ui is _NO_JSON else State.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    "listing", [{}, [], "text", None, {"results": None}, {"results": {"id": "1"}}, {"results": [{}]}, _NO_JSON]
+)
+def test_a_listing_in_another_form_is_an_expected_error_of_task_17(server: Server, listing: Any) -> None:
+    platform = _named_by_the_user(server)
+    assert listed(platform.api, "nightly") == {"1"}
+    server.listing = listing
+    deployment = SimpleNamespace(name="nightly", id="1")
+    ctx = SimpleNamespace(platform=platform, require_deployment=lambda: deployment)
+    with pytest.raises(BlueprintError) as caught:
+        check_listing(cast(Any, ctx), within(5))
+    assert raised(caught.value).exit_code is ExitCode.TASK_FAILED
+
+
+@pytest.mark.parametrize(
+    "workers",
+    [
+        {"results": []},
+        "text",
+        3,
+        None,
+        [None],
+        [{}],
+        [{"name": "ours"}],
+        [{"name": "ours", "status": "ONLINE", "last_heartbeat_time": "noon"}],
+        [{"name": "ours", "status": "ONLINE", "last_heartbeat_time": 3}],
+        _NO_JSON,
+    ],
+)
+def test_workers_in_another_form_are_an_expected_error_of_task_13(server: Server, workers: Any) -> None:
+    server.workers = workers
+    ctx = SimpleNamespace(
+        platform=_named_by_the_user(server),
+        settings=Settings.model_validate(SETTINGS),
+        services=SimpleNamespace(workspace="0123456789"),
+    )
+    with pytest.raises(BlueprintError) as caught:
+        await_worker(cast(Any, ctx), within(5), seconds=0.1)
+    assert raised(caught.value).exit_code is ExitCode.TASK_FAILED
 
 
 def test_what_depends_on_a_server_that_is_down_is_unknown(server: Server) -> None:
