@@ -143,7 +143,7 @@ def begin(options: Options, workspace: Workspace, interruption: Interruption, fl
     before = remembered.by_key(remembered.remembered(workspace))
     settings = remembered.propose(workspace, options.settings)
     execution = new_execution_id()
-    journal = Journal.open(workspace.journal, execution, scanned=scanned, redact=REDACTOR)
+    journal = Journal(workspace.journal, execution, scanned=scanned, redact=REDACTOR)
     started = ExecutionStarted(
         origin=plan.origin or execution,
         command=command,
@@ -177,7 +177,7 @@ def take_over(handed: dict[str, str], workspace: Workspace, interruption: Interr
         raise RuntimeError(f"the journal does not end with execution {handed['execution']}")
     tasks = (PlannedTask(spec, Mode(own.plan[spec.number]), "as planned") for spec in specs())
     plan = Plan(tuple(tasks), own.origin)
-    journal = Journal.open(workspace.journal, own.id, scanned=scanned, redact=REDACTOR)
+    journal = Journal(workspace.journal, own.id, scanned=scanned, redact=REDACTOR)
     settings = remembered.remembered(workspace)
     return Session(workspace, own, plan, float(handed["began"]), settings, lock, journal, interruption)
 

@@ -5,6 +5,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,27 +20,22 @@ LARGEST_JOURNAL = 2_000_000  # bytes; an execution takes about 35,000
 
 
 def rotate(path: Path, folder: Path, *, keep: int = KEPT_EXECUTIONS, largest: int = LARGEST_JOURNAL) -> bool:
-    """Move all but the newest executions of a large journal to a file in the archive.
+    """Move all but the newest executions of a large, readable journal to a file in the archive.
 
     The file is named after the first execution in it: killed between the two writes, the next rotation writes the same
     file again, so nothing is lost or doubled. The caller holds the execution lock.
 
     Args:
-        path: A readable journal.
+        path: The journal.
         folder: The archive.
         keep: Number of executions that stay.
         largest: The size in bytes up to which nothing is moved.
 
     Returns:
         Whether something was moved.
-
-    Raises:
-        EnvironmentRefused: The disk does not allow it; the journal is untouched.
     """
     try:
-        if not path.exists() or path.stat().st_size <= largest:
-            return False
-        data = path.read_bytes()
+        data = path.read_bytes() if path.exists() and path.stat().st_size > largest else b""
     except OSError as error:
         raise refused(error, path) from error
     starts: list[tuple[int, str]] = []
@@ -60,7 +56,5 @@ def rotate(path: Path, folder: Path, *, keep: int = KEPT_EXECUTIONS, largest: in
 def records(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the archived records, oldest file first; a file that cannot be read is passed over."""
     for path in sorted(folder.glob("*.jsonl")):
-        try:
+        with contextlib.suppress(EnvironmentRefused):
             yield from journal.read(path)
-        except EnvironmentRefused:
-            continue

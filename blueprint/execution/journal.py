@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import re
@@ -22,7 +23,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from blueprint.core.errors import EnvironmentRefused
@@ -38,20 +38,29 @@ _TORN_BYTES_KEPT = 2000
 
 
 class JournalDamaged(EnvironmentRefused):
-    """A bad line that a crash cannot explain: the file was edited, or the disk is failing.
-
-    Attributes:
-        path: The journal.
-        line: The bad line's number, the first being 1.
-    """
+    """A bad line that a crash cannot explain: the file was edited, or the disk is failing."""
 
     def __init__(self, path: Path, line: int, reason: str) -> None:
         super().__init__(
             f"The journal {path} is damaged in line {line}: {reason}.",
             f"Keep it and start a new one: {_command_to_move(path)}",
         )
-        self.path = path
         self.line = line
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The content of a journal.
+
+    Attributes:
+        records: The whole records, in order.
+        good_bytes: Where they end.
+        torn: The bytes behind them: a last record that a crash tore.
+    """
+
+    records: tuple[dict[str, Any], ...] = ()
+    good_bytes: int = 0
+    torn: bytes = b""
 
 
 class Journal:
@@ -60,23 +69,14 @@ class Journal:
     Opening it requires the execution lock: writers in two processes would not see each other.
     """
 
-    def __init__(self, path: Path, fd: int, execution: str, redact: Callable[[Any], Any]) -> None:
-        self._path = path
-        self._fd = fd
-        self._execution = execution
-        self._redact = redact
-        self._one_at_a_time = threading.Lock()
-        self._unsure_from: int | None = None  # from this offset on, the file may hold a part of a record
-
-    @classmethod
-    def open(
-        cls,
+    def __init__(
+        self,
         path: Path,
         execution: str = "",
         *,
         scanned: Scan | None = None,
         redact: Callable[[Any], Any] = lambda value: value,
-    ) -> Journal:
+    ) -> None:
         """Open the journal for appending, and make it if there is none.
 
         A last line that a crash tore is cut off first, and a record `journal sealed` with the bytes that were cut
@@ -93,23 +93,27 @@ class Journal:
             EnvironmentRefused: The file cannot be read or written.
         """
         found = scan(path) if scanned is None else scanned
+        self._path = path
+        self._fd = -1
+        self._execution = execution
+        self._redact = redact
+        self._one_at_a_time = threading.Lock()
+        self._unsure_from: int | None = None  # from this offset on, the file may hold a part of a record
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
-        except OSError as error:
-            raise refused(error, path) from error
-        journal = cls(path, fd, execution, redact)
-        try:
-            os.fchmod(fd, PRIVATE_FILE)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
+            os.fchmod(self._fd, PRIVATE_FILE)
             sync_folder(path.parent)
             if found.torn:
-                os.ftruncate(fd, found.good_bytes)
-                os.fsync(fd)
+                os.ftruncate(self._fd, found.good_bytes)
+                os.fsync(self._fd)
                 torn = found.torn[:_TORN_BYTES_KEPT].decode("ascii", "backslashreplace")
-                journal.append(JournalSealed(len(found.records) + 1, len(found.torn), torn))
-        except (OSError, EnvironmentRefused) as error:
-            journal.close()
-            raise refused(error, path) if isinstance(error, OSError) else error from error
-        return journal
+                self.append(JournalSealed(len(found.records) + 1, len(found.torn), torn))
+        except OSError as error:
+            self.close()
+            raise refused(error, path) from error
+        except EnvironmentRefused:
+            self.close()
+            raise
 
     def append(self, event: Event) -> Entry:
         """Write one event without its secrets, so that it survives a kill and a power failure.
@@ -162,46 +166,23 @@ class Journal:
                 os.close(self._fd)
                 self._fd = -1
 
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Return all records in the order in which they were written; none if there is no journal.
+    """Return all records in the order in which they were written, but for a last one that a crash tore."""
+    return list(scan(path).records)
 
-    A last line that a crash tore is left out: it was never acknowledged.
+
+def scan(path: Path) -> Scan:
+    """Read the records, if there are any; a crash can spoil only the last line, as each is on disk before the next.
 
     Raises:
         JournalDamaged: There is a bad line before the last one.
         EnvironmentRefused: The file cannot be read.
     """
-    return list(scan(path).records)
-
-
-@dataclass(frozen=True)
-class Scan:
-    """The content of a journal.
-
-    Attributes:
-        records: The whole records, in order.
-        good_bytes: Where they end.
-        torn: The bytes behind them: a last record that a crash tore.
-    """
-
-    records: tuple[dict[str, Any], ...]
-    good_bytes: int
-    torn: bytes
-
-
-def scan(path: Path) -> Scan:
-    """Read the records; a crash can spoil only the last line, as each is on disk before the next."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return Scan((), 0, b"")
+        return Scan()
     except OSError as error:
         raise refused(error, path) from error
     records: list[dict[str, Any]] = []
@@ -221,7 +202,7 @@ def scan(path: Path) -> Scan:
             )
         records.append(record)
         good_bytes += len(line)
-    return Scan(tuple(records), good_bytes, b"")
+    return Scan(tuple(records), good_bytes)
 
 
 def _line(record: dict[str, Any]) -> bytes:
@@ -231,11 +212,7 @@ def _line(record: dict[str, Any]) -> bytes:
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
-    """Return the record in a line.
-
-    Raises:
-        ValueError: There is none; the text says why.
-    """
+    """Return the record in a line; the text of the `ValueError` says why there is none."""
     if not line.endswith(b"\n"):
         raise ValueError("the line has no end")
     found = _CRC.search(line, len(line) - _CRC_BYTES - 1, len(line) - 1)
@@ -261,9 +238,6 @@ def _hides_a_record(line: bytes) -> bool:
 
 def _command_to_move(path: Path) -> str:
     """Return the command that moves the damaged file to a free name."""
-    kept = path.with_name(f"{path.name}.damaged")
-    number = 1
-    while kept.exists():
-        number += 1
-        kept = path.with_name(f"{path.name}.damaged-{number}")
+    names = (f"{path.name}.damaged{f'-{number}' if number > 1 else ''}" for number in itertools.count(1))
+    kept = next(kept for kept in map(path.with_name, names) if not kept.exists())
     return shlex.join(["mv", str(path), str(kept)])

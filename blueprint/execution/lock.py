@@ -34,10 +34,10 @@ class ExecutionLock:
 
     @classmethod
     def acquire(cls, workspace: Workspace, command: str) -> ExecutionLock:
-        """Take the lock, or refuse at once.
+        """Take the lock of a prepared workspace, or refuse at once.
 
         Args:
-            workspace: A prepared workspace.
+            workspace: The folder to lock.
             command: The command line; shown to whoever is refused.
 
         Raises:
@@ -45,25 +45,25 @@ class ExecutionLock:
                 cannot lock.
         """
         path = workspace.lock
-        while True:
-            fd = _open(path)
-            try:
+        try:
+            while True:
+                fd = os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _is_at(path, fd):  # else the state folder was removed between the two calls: lock the new file
-                    _write_holder(fd, command)
-                    os.set_inheritable(fd, True)
-                    return cls(path, fd)
+                    break
                 os.close(fd)
-            except BlockingIOError:
-                holder = _holder(fd)
-                os.close(fd)
-                raise EnvironmentRefused(
-                    f"Another execution is running in this folder: {holder}.",
-                    "Wait for it to end, or end it with Ctrl-C in its terminal.",
-                ) from None
-            except OSError as error:
-                os.close(fd)
-                raise refused(error, path) from error
+            _write_holder(fd, command)
+            os.set_inheritable(fd, True)
+        except BlockingIOError:
+            holder = _holder(fd)
+            os.close(fd)
+            raise EnvironmentRefused(
+                f"Another execution is running in this folder: {holder}.",
+                "Wait for it to end, or end it with Ctrl-C in its terminal.",
+            ) from None
+        except OSError as error:
+            raise refused(error, path) from error
+        return cls(path, fd)
 
     @classmethod
     def adopt(cls, workspace: Workspace, fd: int) -> ExecutionLock:
@@ -79,8 +79,7 @@ class ExecutionLock:
             os.set_inheritable(fd, False)
         except OSError as error:
             raise EnvironmentRefused(
-                f"The lock was not passed on to the virtual environment: {error}.",
-                "Run the command again.",
+                f"The lock was not passed on to the virtual environment: {error}.", "Run the command again."
             ) from error
         return cls(workspace.lock, fd)
 
@@ -106,13 +105,6 @@ class ExecutionLock:
         self.fd = -1
 
 
-def _open(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
-    except OSError as error:
-        raise refused(error, path) from error
-
-
 def _is_at(path: Path, fd: int) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(fd))
@@ -121,13 +113,9 @@ def _is_at(path: Path, fd: int) -> bool:
 
 
 def _write_holder(fd: int, command: str) -> None:
-    holder = {
-        "pid": os.getpid(),
-        "started": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
-        "command": command,
-    }
+    started = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     os.ftruncate(fd, 0)
-    os.pwrite(fd, json.dumps(holder).encode(), 0)
+    os.pwrite(fd, json.dumps({"pid": os.getpid(), "started": started, "command": command}).encode(), 0)
 
 
 def _holder(fd: int) -> str:
@@ -135,23 +123,12 @@ def _holder(fd: int) -> str:
 
     Waits up to 0.2 s for a living one: just after the lock was taken, the file may name the previous holder.
     """
-    moment = threading.Event()
     told = "its pid is not known yet, it is just starting"
     for _ in range(20):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             holder = json.loads(os.pread(fd, 65536, 0))
             told = f"pid {holder['pid']}, started {holder['started']}, command `{holder['command']}`"
-            if _is_alive(holder["pid"]):
-                break
-        moment.wait(0.01)
+            os.kill(holder["pid"], 0)  # an error unless it is alive, and this user's
+            break
+        threading.Event().wait(0.01)
     return told
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # alive, and another user's
-        return True
-    return True

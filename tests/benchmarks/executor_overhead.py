@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -58,7 +58,7 @@ def measure(size: int, jobs: int, folder: Path) -> tuple[float, float]:
     begin = time.perf_counter()
     plan = make_plan(tasks)
     planned = time.perf_counter()
-    with Journal.open(path, "benchmark") as journal:
+    with closing(Journal(path, "benchmark")) as journal:
         journal.append(ExecutionStarted(plan=plan.as_record()))
         execution = Executor(plan, journal.append, tell=lambda _number, _text: None, jobs=jobs)
         execution.run({Unit(number): empty_task for number in plan.planned})

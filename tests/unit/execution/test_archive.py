@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from blueprint.execution.outcome import TaskOutcome
 
 def journal_of(path: Path, first: int, last: int) -> None:
     for number in range(first, last + 1):
-        with Journal.open(path, f"E{number:02}") as journal:
+        with closing(Journal(path, f"E{number:02}")) as journal:
             journal.append(ExecutionStarted(plan={"1": "run"}))
             journal.append(TaskFinished(1, None, TaskOutcome(Status.OK, f"of {number}"), 1.0))
 

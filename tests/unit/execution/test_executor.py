@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -456,6 +457,7 @@ class TestInterruption:
     ) -> None:
         program = """
             import os, signal, sys, threading
+            from contextlib import closing
             from pathlib import Path
             from blueprint.core.task import TaskSpec
             from blueprint.execution.events import ExecutionFinished, ExecutionStarted, Unit
@@ -473,7 +475,7 @@ class TestInterruption:
                 while True:
                     threading.Event().wait()
 
-            with Journal.open(Path(sys.argv[1]), "E1") as journal:
+            with closing(Journal(Path(sys.argv[1]), "E1")) as journal:
                 journal.append(ExecutionStarted(plan=plan.as_record()))
                 execution = Executor(plan, journal.append, tell=lambda *_: None, stop=stop)
                 execution.run({Unit(1): hangs, Unit(2): hangs})
@@ -532,7 +534,7 @@ class TestParts:
             return Evidence("")
 
         def once(plan: Plan, execution_id: str, functions: Mapping[int, UnitFunction]) -> ExecutionRecord:
-            with Journal.open(path, execution_id) as journal:
+            with closing(Journal(path, execution_id)) as journal:
                 journal.append(ExecutionStarted(origin=plan.origin or execution_id, plan=plan.as_record()))
                 execution = Executor(plan, journal.append, tell=lambda _n, _t: None)
                 execution.run(units(functions))
@@ -588,7 +590,7 @@ class TestRecordRefused:
 
 def test_a_large_plan_with_a_deep_chain_and_a_wide_level_is_run_to_its_end(tmp_path: Path) -> None:
     needs = {n: () if n == 1 else (n - 1,) if n < 1000 else (999,) for n in range(1, 2001)}
-    with Journal.open(tmp_path / "journal.jsonl") as journal:
+    with closing(Journal(tmp_path / "journal.jsonl")) as journal:
         plan = make_plan(specs(needs))
         execution = Executor(plan, journal.append, tell=lambda _n, _t: None)
         execution.run(units(dict.fromkeys(plan.planned, passes)))
@@ -632,7 +634,7 @@ class TestDeployments:
     def test_a_deployment_that_was_killed_before_its_turn_is_not_taken_for_proven(self, tmp_path: Path) -> None:
         path = tmp_path / "journal.jsonl"
         plan = make_plan(specs({1: ()}))
-        with Journal.open(path, "E1") as journal:
+        with closing(Journal(path, "E1")) as journal:
             journal.append(ExecutionStarted(plan=plan.as_record()))
             executor = Executor(plan, journal.append, tell=lambda _unit, _text: None)
             executor.run({Unit(1, label): passes for label in ("a", "b")})

@@ -16,6 +16,7 @@ import tempfile
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ ROOT = Path(__file__).resolve().parents[3]
 # Appends numbered records for ever and acknowledges each on its stdout once the append has returned.
 WRITER = """
     import os, sys
+    from contextlib import closing
     from pathlib import Path
     from blueprint.execution.journal import Journal
     from blueprint.execution.events import Event
@@ -55,7 +57,7 @@ WRITER = """
             return cls(record)
 
     path, size, first = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    with Journal.open(path, "E1") as journal:
+    with closing(Journal(path, "E1")) as journal:
         number = first
         while True:
             journal.append(Note({"number": number, "summary": "x" * size}))
@@ -96,7 +98,7 @@ def path(tmp_path: Path) -> Path:
 def written(path: Path, summaries: list[str]) -> list[bytes]:
     """A journal of such records, and its lines."""
     path.unlink(missing_ok=True)
-    with Journal.open(path, "E1") as journal:
+    with closing(Journal(path, "E1")) as journal:
         for summary in summaries:
             journal.append(Note("task finished", task=1, status="ok", summary=summary))
     return path.read_bytes().splitlines(keepends=True)
@@ -121,7 +123,7 @@ def in_child(work: Callable[[], None]) -> int:
 
 class TestRecords:
     def test_everything_that_was_recorded_is_read_back(self, path: Path) -> None:
-        with Journal.open(path, "E1") as journal:
+        with closing(Journal(path, "E1")) as journal:
             journal.append(Note("execution started", plan={"1": "run"}, command="run_blueprint.py --phase all"))
             entry = journal.append(Note("task started", task=1, mode="run"))
         first, second = read(path)
@@ -137,7 +139,7 @@ class TestRecords:
         def redact(value: Any) -> Any:
             return json.loads(json.dumps(value).replace("hunter2", "***"))
 
-        with Journal.open(path, "E1", redact=redact) as journal:
+        with closing(Journal(path, "E1", redact=redact)) as journal:
             entry = journal.append(TaskFinished(1, None, TaskOutcome(Status.OK, "as hunter2", {"deep": ["hunter2"]})))
         assert b"hunter2" not in path.read_bytes()
         assert isinstance(entry.event, TaskFinished)
@@ -149,7 +151,7 @@ class TestRecords:
         fields = {f"x_{name}": value for name, value in fields.items()}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "journal.jsonl"
-            with Journal.open(path, "E1") as journal:
+            with closing(Journal(path, "E1")) as journal:
                 journal.append(Note("task finished", **fields))
                 journal.append(Note("after"))
             first, second = read(path)
@@ -159,7 +161,7 @@ class TestRecords:
 
     def test_file_names_that_are_not_text_are_kept(self, path: Path) -> None:
         name = os.fsdecode(b"caf\xe9\n\x85")
-        with Journal.open(path) as journal:
+        with closing(Journal(path)) as journal:
             journal.append(Note("task finished", details={"file": name, "path": Path("/x"), "crc": "kept"}))
         assert read(path)[0]["details"] == {"file": name, "path": "/x", "crc": "kept"}
 
@@ -169,7 +171,7 @@ class TestRecords:
 
     def test_a_second_execution_adds_to_the_record_of_the_first(self, path: Path) -> None:
         for execution in ("E1", "E2"):
-            with Journal.open(path, execution) as journal:
+            with closing(Journal(path, execution)) as journal:
                 journal.append(Note("execution started"))
         assert [record["execution"] for record in read(path)] == ["E1", "E2"]
 
@@ -179,11 +181,11 @@ class TestRecords:
 
     def test_journal_is_private_to_the_user(self, path: Path) -> None:
         path.touch(mode=0o644)
-        Journal.open(path).close()
+        Journal(path).close()
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
     def test_records_of_many_threads_do_not_run_into_each_other(self, path: Path) -> None:
-        with Journal.open(path) as journal:
+        with closing(Journal(path)) as journal:
 
             def append_some(name: int) -> None:
                 for number in range(50):
@@ -200,7 +202,7 @@ class TestRecords:
             assert [record["number"] for record in records if record["name"] == name] == list(range(50))
 
     def test_abandoned_task_cannot_write_into_the_journal_after_its_end(self, path: Path) -> None:
-        journal = Journal.open(path)
+        journal = Journal(path)
         journal.close()
         journal.close()
         with pytest.raises(ValueError, match="closed: service started"):
@@ -218,7 +220,7 @@ class TestRecords:
             calls.append(("fsync", os.fstat(fd).st_size))
             real(fd)
 
-        with Journal.open(path) as journal:
+        with closing(Journal(path)) as journal:
             monkeypatch.setattr(os, "fsync", fsync)
             for _ in range(3):
                 journal.append(Note("task started"))
@@ -234,7 +236,7 @@ class TestTornEnd:
         for cut in range(start, len(whole)):
             path.write_bytes(whole[:cut])
             assert summaries_in(path) == ["first", "second"], cut
-            with Journal.open(path, "E2") as journal:
+            with closing(Journal(path, "E2")) as journal:
                 journal.append(Note("task finished", summary="after"))
             assert summaries_in(path) == ["first", "second", "after"], cut
             seals = [record for record in read(path) if record["kind"] == "journal sealed"]
@@ -251,14 +253,14 @@ class TestTornEnd:
             whole = b"".join(written(path, ["first"]))
             path.write_bytes(whole + garbage)
             assert summaries_in(path) == ["first"]
-            Journal.open(path).close()
+            Journal(path).close()
             assert path.read_bytes().startswith(whole)
             seal = read(path)[-1]
             assert (seal["kind"], seal["bytes"]) == ("journal sealed", len(garbage))
 
     def test_the_fate_of_a_large_torn_record_does_not_fill_the_journal(self, path: Path) -> None:
         path.write_bytes(b"x" * 1_000_000)
-        Journal.open(path).close()
+        Journal(path).close()
         assert read(path)[0]["bytes"] == 1_000_000
         assert path.stat().st_size < 5_000
 
@@ -273,11 +275,11 @@ class TestTornEnd:
     def test_a_seal_that_was_itself_cut_is_sealed_again(self, path: Path) -> None:
         whole = b"".join(written(path, ["first"]))
         path.write_bytes(whole + b'{"v":1')
-        Journal.open(path).close()
+        Journal(path).close()
         sealed = path.read_bytes()
         for cut in range(len(whole) + 1, len(sealed)):
             path.write_bytes(sealed[:cut])
-            Journal.open(path).close()
+            Journal(path).close()
             assert [record["kind"] for record in read(path)] == ["task finished", "journal sealed"], cut
 
 
@@ -295,7 +297,7 @@ class TestDamage:
             damaged[at] = byte
             whole = b"".join(lines[: number - 1]) + bytes(damaged) + b"".join(lines[number:])
             path.write_bytes(whole)
-            for use in (read, Journal.open):
+            for use in (read, Journal):
                 with pytest.raises(JournalDamaged) as damage:
                     use(path)
                 assert f"{path} is damaged in line {number}: " in damage.value.what
@@ -332,12 +334,12 @@ class TestDamage:
             path.write_bytes(b"nonsense\n" + b"".join(written(path, ["second"])))
             damaged = path.read_bytes()
             with pytest.raises(JournalDamaged) as damage:
-                Journal.open(path)
+                Journal(path)
             assert damage.value.exit_code == ExitCode.ENVIRONMENT
             command = damage.value.hint.partition("new one: ")[2]
             subprocess.run(shlex.split(command), check=True)
             assert path.with_name(expected).read_bytes() == damaged
-            Journal.open(path).close()
+            Journal(path).close()
             assert read(path) == []
             path.unlink()
 
@@ -347,14 +349,14 @@ class TestDamage:
         monkeypatch.setattr(journal_module, "FORMAT", 2)
         lines = written(path, ["first"])
         monkeypatch.undo()
-        for use in (read, Journal.open):
+        for use in (read, Journal):
             with pytest.raises(EnvironmentRefused, match="another version of this program"):
                 use(path)
         assert path.read_bytes() == lines[0]
 
     def test_a_folder_in_the_place_of_the_journal_is_one_clear_sentence(self, path: Path) -> None:
         path.mkdir()
-        for use in (read, Journal.open):
+        for use in (read, Journal):
             with pytest.raises(EnvironmentRefused, match="something else stands there"):
                 use(path)
 
@@ -401,7 +403,7 @@ class TestKilledWriter:
 
             def die() -> None:
                 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-                journal = Journal.open(path)
+                journal = Journal(path)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (size + kept, size + kept))
                 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
                 journal.append(Note("task finished", summary="x" * 500))
@@ -409,7 +411,7 @@ class TestKilledWriter:
             assert os.WTERMSIG(in_child(die)) == signal.SIGXFSZ
             assert path.stat().st_size == size + kept  # really torn at that byte
             assert summaries_in(path) == ["first"]
-            with Journal.open(path) as journal:
+            with closing(Journal(path)) as journal:
                 journal.append(Note("task finished", summary="after"))
             assert summaries_in(path) == ["first", "after"]
 
@@ -425,7 +427,7 @@ class TestFullDisk:
             size = len(b"".join(written(path, ["first"])))
 
             def fill() -> None:
-                journal = Journal.open(path)
+                journal = Journal(path)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (size + room, resource.RLIM_INFINITY))
                 with pytest.raises(EnvironmentRefused, match="no room is left on the disk"):
                     journal.append(Note("task finished", summary="x" * 700))
@@ -441,7 +443,7 @@ class TestFullDisk:
     ) -> None:
         """A disk that fails for a moment: the write, and the truncation after it too."""
         written(path, ["first"])
-        with Journal.open(path) as journal:
+        with closing(Journal(path)) as journal:
 
             def torn_write(fd: int, data: bytes) -> None:
                 os.write(fd, data[:20])
@@ -474,7 +476,7 @@ class TestFullDisk:
     def test_really_full_file_system_keeps_all_that_was_acknowledged(self, tiny: Path) -> None:
         path = tiny / "journal.jsonl"
         acknowledged = 0
-        with Journal.open(path) as journal:
+        with closing(Journal(path)) as journal:
             with contextlib.suppress(EnvironmentRefused):
                 while acknowledged < 100:
                     journal.append(Note("task finished", number=acknowledged, summary="x" * 1000))
@@ -489,12 +491,12 @@ class TestFullDisk:
 
     def test_journal_that_cannot_even_be_made_is_one_clear_sentence(self, tmp_path: Path) -> None:
         with pytest.raises(EnvironmentRefused, match="cannot be used"):
-            Journal.open(tmp_path / "no such folder" / "journal.jsonl")
+            Journal(tmp_path / "no such folder" / "journal.jsonl")
 
 
 class TestHistory:
     def record_two(self, path: Path) -> None:
-        with Journal.open(path, "E1") as journal:
+        with closing(Journal(path, "E1")) as journal:
             journal.append(
                 Note("execution started", origin="E1", command="--phase all", pid=7, log="x.log", plan={"1": "run"})
             )
@@ -511,7 +513,7 @@ class TestHistory:
                 )
             )
             journal.append(Note("task started", task=2, mode="run"))
-        with Journal.open(path, "E2") as journal:
+        with closing(Journal(path, "E2")) as journal:
             journal.append(Note("execution started", origin="E1", plan={"1": "check first", "2": "run"}))
             journal.append(Note("task started", task=2, mode="run"))
             journal.append(
@@ -578,7 +580,7 @@ class TestHistory:
                     assert task.status in (complete[execution.id].tasks[number].status, Status.INTERRUPTED)
 
     def test_records_of_an_execution_whose_start_was_put_away_are_passed_over(self, path: Path) -> None:
-        with Journal.open(path, "E1") as journal:
+        with closing(Journal(path, "E1")) as journal:
             journal.append(Note("task finished", task=1, status="ok"))
             journal.append(Note("execution finished", status="passed"))
             journal.append(Note("something new", execution="E2"))
