@@ -22,18 +22,12 @@ from blueprint.core.errors import BlueprintError, ExitCode
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # They look around and are over, in the environment if there is one: it is entered before anything else is imported.
-_QUICK = ("plan", "verify", "stop")
+_QUICK = {"plan", "verify", "stop"}
+_WITH_OWN_ARGUMENTS = ("init", "test")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command and flush its output.
-
-    Args:
-        argv: The words after the program's name.
-
-    Returns:
-        The process's exit code.
-    """
+    """Run one command, whose words follow the program's name, flush its output, and return the exit code."""
     _open_closed_streams()
     code = _run(argv)
     try:
@@ -48,9 +42,11 @@ def _run(argv: Sequence[str]) -> int:
     try:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # the door's; from here on there is this boundary
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        if argv and argv[0] in _QUICK:
+        if _QUICK.intersection(argv) and argv[0] not in _WITH_OWN_ARGUMENTS:
             venv.reexec_in_venv(root / ".venv", root / "run_blueprint.py", argv)
-            _skip_startup_work()
+            venv.handed_over()
+            gc.disable()  # it goes through the imported modules again and again, and finds nothing
+            os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # looking for some reads every package's metadata
         from blueprint.cli.options import parse
 
         options = parse(argv)  # answers --help, before anything that only a command needs is imported
@@ -94,12 +90,6 @@ def _unheard(error: OSError, code: int) -> int:
         return code
     _say(f"Error: The output cannot be written: {error.strerror}. Send it elsewhere, or make room there.")
     return int(ExitCode.ENVIRONMENT)
-
-
-def _skip_startup_work() -> None:
-    """Switch off what a command of half a second does not need; it leaves no process behind."""
-    gc.disable()  # it goes through the imported modules again and again, and finds nothing
-    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # to look for some, it reads every installed package's metadata
 
 
 def _say(text: str) -> None:

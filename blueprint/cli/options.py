@@ -20,6 +20,7 @@ COMMANDS = {
     "init": "write [tool.blueprint] into pyproject.toml from a flow of your own: init path/to/file.py:flow",
     "test": "set up and run the project's tests; what follows is given to pytest",
 }
+_SET_HELP = "any other key of [tool.blueprint] in pyproject.toml; may be repeated"
 _EPILOG = """\
 commands:
 {commands}
@@ -45,8 +46,6 @@ class Options:
         command: One of `COMMANDS`.
         argv: The words as they were typed.
         phase: 1, 2 or 3; None for all.
-        resume: Whether to go on from the last execution.
-        resume_from: The first task to run.
         settings: `key=value` for each setting given here.
         rest: For `test`: the arguments for pytest.
         target: For `init`: the flow's file or module.
@@ -79,13 +78,18 @@ def _number(first: int, last: int) -> Callable[[str], int]:
     return number
 
 
-def _parsed(parser: _Parser, argv: Sequence[str]) -> argparse.Namespace:
-    """Parse the words; argparse takes `--port=--` for an option without a value and gives a list."""
+def _parsed(parser: _Parser, argv: Sequence[str]) -> tuple[argparse.Namespace, tuple[str, ...]]:
+    """Parse the words, and return the settings that they give beside the rest."""
+    parser.add_argument("--port", type=_number(1, 65535), metavar="N", help="the server's port, 4200 by default")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=_SET_HELP)
     found = parser.parse_args(list(argv))
-    for name, value in vars(found).items():
+    for name, value in vars(found).items():  # argparse takes `--port=--` for an option without a value: a list
         if (value == [] and name != "set") or (isinstance(value, list) and [] in value):
             parser.error(f"argument --{name.replace('_', '-')}: expected one argument")
-    return found
+    for argument in found.set:
+        setting(argument)
+    given = {key: getattr(found, key, None) for key in ("deploy_with", "port", "jobs")}
+    return found, (*found.set, *(f"{key}={value}" for key, value in given.items() if value is not None))
 
 
 def _parser() -> _Parser:
@@ -104,16 +108,8 @@ def _parser() -> _Parser:
     parser.add_argument(
         "--deploy-with", choices=("deploy", "serve"), help="with work pool and worker (the default), or with flow.serve"
     )
-    parser.add_argument("--port", type=_number(1, 65535), metavar="N", help="the server's port, 4200 by default")
     parser.add_argument(
         "--jobs", type=_number(1, 30), metavar="N", help="tasks at a time, 8 by default; 1 runs them strictly in order"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any other key of [tool.blueprint] in pyproject.toml; may be repeated",
     )
     parser.add_argument("--version", action="version", version=f"Blueprint {__version__}")
     return parser
@@ -123,13 +119,8 @@ def _parse_init(argv: Sequence[str]) -> Options:
     parser = _Parser(prog="run_blueprint.py init", description=f"Init: {COMMANDS['init']}.", allow_abbrev=False)
     parser.add_argument("flow", help="path/to/file.py:flow_function or package.module.flow_function")
     parser.add_argument("--force", action="store_true", help="replace a [tool.blueprint] that is there")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key to write as well")
-    parser.add_argument("--port", type=_number(1, 65535), metavar="N", help="the server's port, 4200 by default")
-    found = _parsed(parser, argv[1:])
-    for argument in found.set:
-        setting(argument)
-    given = (*found.set, *((f"port={found.port}",) if found.port is not None else ()))
-    return Options("init", tuple(argv), settings=given, target=found.flow, force=found.force)
+    found, settings = _parsed(parser, argv[1:])
+    return Options("init", tuple(argv), settings=settings, target=found.flow, force=found.force)
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -143,30 +134,20 @@ def parse(argv: Sequence[str]) -> Options:
         return Options("test", tuple(argv), rest=tuple(argv[1:]))
     if argv and argv[0] == "init":
         return _parse_init(argv)
-    found = _parsed(_parser(), argv)
-    chosen = [
-        name
-        for name, given in (
-            ("--phase", found.phase is not None),
-            ("--resume-from", found.resume_from is not None),
-            ("--resume", found.resume),
-        )
-        if given
-    ]
+    found, settings = _parsed(_parser(), argv)
+    given = {"--phase": found.phase, "--resume-from": found.resume_from, "--resume": found.resume or None}
+    chosen = [name for name, value in given.items() if value is not None]
     if len(chosen) > 1:
         raise UsageError(f"{' and '.join(chosen)} contradict each other.", "Give one of them.")
     if found.command in ("init", "test"):
         raise UsageError(f"`{found.command}` must be the first argument.", "Its own arguments follow it.")
     if chosen and found.command in ("verify", "stop"):
         raise UsageError(f"`{found.command}` does not accept {chosen[0]}.", "Leave it out.")
-    for argument in found.set:
-        setting(argument)
-    given = [f"{key}={value}" for key in ("deploy_with", "port", "jobs") if (value := getattr(found, key)) is not None]
     return Options(
         command=found.command,
         argv=tuple(argv),
         phase=int(found.phase) if found.phase in ("1", "2", "3") else None,
         resume=found.resume,
         resume_from=found.resume_from,
-        settings=(*found.set, *given),
+        settings=settings,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tomllib
@@ -26,7 +27,6 @@ from blueprint.tasks.context import SetupContext
 
 if TYPE_CHECKING:
     from blueprint.config.settings import Settings
-    from blueprint.prefect_adapter.flow_definition import FlowDefinition
     from blueprint.prefect_adapter.flow_host import FlowHost
 
 _MOST_REFUSED = 2
@@ -47,48 +47,27 @@ class _Place:
         return f"{self.file.relative_to(self.folder).as_posix()}:{name}" if self.file else self.name
 
 
-@dataclass(frozen=True)
-class _Draft:
-    """The new table, not yet written.
-
-    Attributes:
-        text: The table as TOML.
-        settings: The settings that it is read as.
-        notes: Sentences that the user should read.
-    """
-
-    text: str
-    settings: Settings
-    notes: list[str]
-
-
 def run(options: Options, workspace: Workspace) -> int:
-    """Write the table; the rest of pyproject.toml stays, and so does a table that is there, unless forced.
-
-    Raises:
-        BlueprintError: The flow cannot be found or loaded, or there is a table already.
-    """
+    """Write the table; the rest of pyproject.toml stays, and so does a table that is there, unless forced."""
+    # Another flow may still be configured, and a green run after this would prove that one.
+    unchanged = (
+        f"pyproject.toml is unchanged: a run would prove the flow that is configured there, not {options.target}."
+    )
     try:
         code = _run(options, workspace)
     except BlueprintError as error:
         refusal = UsageError if isinstance(error, FlowError) else type(error)
-        raise refusal(error.what, f"{error.hint} {_unchanged(options)}".lstrip()) from error
+        raise refusal(error.what, f"{error.hint} {unchanged}".lstrip()) from error
     if code != ExitCode.PROVEN:
-        print(_unchanged(options))
-    return code
+        print(unchanged)
+    return int(code)
 
 
-def _unchanged(options: Options) -> str:
-    """Say that another flow may still be configured: a green run after this proves that one."""
-    return f"pyproject.toml is unchanged: a run would prove the flow that is configured there, not {options.target}."
-
-
-def _run(options: Options, workspace: Workspace) -> int:
+def _run(options: Options, workspace: Workspace) -> ExitCode:
     handed = bootstrap.handover() or {}
     path = workspace.root / "pyproject.toml"
     given = {key: value for key, value in configuration.from_arguments(options.settings).items() if value is not None}
-    old = toml_file.read(path)
-    present = toml_file.tool_table(toml_file.parse(old, path), path)
+    present = toml_file.tool_table(toml_file.parse(toml_file.read(path), path), path)
     place = _find(options.target, workspace.root, given)
     if present and not options.force:
         _show_further_table(place, given, present)
@@ -100,17 +79,17 @@ def _run(options: Options, workspace: Workspace) -> int:
     lock = take_lock(workspace, options.argv, handed)
     try:
         if not _is_ready(options, workspace, given, lock):
-            return int(ExitCode.TASK_FAILED)
-        draft = _draft(options, workspace, place, given)
-        pyproject.write(path, pyproject.with_table(toml_file.read(path), draft.text, path))
+            return ExitCode.TASK_FAILED
+        text, settings, notes = _draft(options, workspace, place, given)
+        pyproject.write(path, pyproject.with_table(toml_file.read(path), text, path))
     finally:
         lock.release()
-    if configuration.load(workspace.root, {}) != draft.settings:
+    if configuration.load(workspace.root, {}) != settings:
         raise RuntimeError(f"{path} does not say what was written")
     print(f"Wrote [tool.blueprint] into {path}:\n")
-    print("".join(f"    {line}\n" if line else "\n" for line in draft.text.splitlines()))
-    print(*draft.notes, *_overrides(workspace, draft.settings), "Next: python run_blueprint.py --phase all", sep="\n")
-    return int(ExitCode.PROVEN)
+    print("".join(f"    {line}\n" if line else "\n" for line in text.splitlines()))
+    print(*notes, *_overrides(workspace, settings), "Next: python run_blueprint.py --phase all", sep="\n")
+    return ExitCode.PROVEN
 
 
 def _show_further_table(place: _Place, given: Mapping[str, Any], present: Mapping[str, Any]) -> None:
@@ -129,11 +108,7 @@ def _show_further_table(place: _Place, given: Mapping[str, Any], present: Mappin
 
 
 def _find(target: str, root: Path, given: Mapping[str, Any]) -> _Place:
-    """Find the flow's file, and the folder that its code is run from.
-
-    Raises:
-        UsageError: There is no such file.
-    """
+    """Find the flow's file, and the folder that its code is run from."""
     source = str(given.get("source") or "")
     base = (root / source).resolve()
     path, colon, name = target.rpartition(":") if ".py:" in target else (target, "", "")
@@ -175,12 +150,13 @@ def _is_ready(options: Options, workspace: Workspace, given: Mapping[str, Any], 
     return set_up(SetupContext(workspace, requirements=tuple(extra)), options.argv, lock)
 
 
-def _draft(options: Options, workspace: Workspace, place: _Place, given: Mapping[str, Any]) -> _Draft:
+def _draft(
+    options: Options, workspace: Workspace, place: _Place, given: Mapping[str, Any]
+) -> tuple[str, Settings, list[str]]:
     """Load the flow and draft its table.
 
-    Raises:
-        FlowError: The flow cannot be loaded.
-        UsageError: No flow is named and the file has not exactly one, or a given setting is not accepted.
+    Returns:
+        The table as TOML, the settings that it is read as, and sentences that the user should read.
     """
     from blueprint.config.settings import Settings as Model
     from blueprint.platform import environment
@@ -188,29 +164,27 @@ def _draft(options: Options, workspace: Workspace, place: _Place, given: Mapping
 
     anything = Model.model_validate({"entrypoint": "flow.py:flow"})
     environment.apply_to_self(anything, workspace)  # a flow that asks its server at import asks no other than ours
-    flows = FlowHost(workspace)
-    try:
-        return _draft_from(flows, options, place, given)
-    finally:
-        flows.close()
-
-
-def _draft_from(flows: FlowHost, options: Options, place: _Place, given: Mapping[str, Any]) -> _Draft:
-    from blueprint.config.settings import Settings as Model
-
-    first = {"entrypoint": place.entrypoint(place.name or _only_flow(flows, place)), "source": place.source}
-    bare = Model.model_validate(first)
-    flow = _described(flows, bare, place)
-    values = {**first, "deployment": flow.name.translate(_NOT_IN_NAMES).strip(), **given}
-    refused = [] if "acceptance" in given else _refused_cases(flows, bare, flow.schema)
-    text = table.text(options.target, values, schema.parameters(flow.schema), refused)
-    read = tomllib.loads(text)["tool"]["blueprint"]
-    settings = configuration.judge(read, dict.fromkeys(read, "--set"))
+    with contextlib.closing(FlowHost(workspace)) as flows:
+        name = place.name or _only_flow(flows, place)
+        first = {"entrypoint": place.entrypoint(name), "source": place.source}
+        bare = Model.model_validate(first)
+        try:
+            flow = flows.describe(bare)
+        except FlowError as error:
+            if place.file and "is not a flow" in error.what:
+                names = flows.flows_in(place.file, place.folder)
+                raise UsageError(f"{name} in {place.file} is not a flow.", _name_one(names)) from error
+            raise
+        values = {**first, "deployment": flow.name.translate(_NOT_IN_NAMES).strip(), **given}
+        refused = [] if "acceptance" in given else _refused_cases(flows, bare, flow.schema)
+        text = table.text(options.target, values, schema.parameters(flow.schema), refused)
+        read = tomllib.loads(text)["tool"]["blueprint"]
+        settings = configuration.judge(read, dict.fromkeys(read, "--set"))
+        problems = flows.parameter_problems(settings, settings.parameters)
     notes = [f"Flow {flow.name!r}, deployment {settings.deployment!r}."]
     notes += [f"Task 28 will see {json.dumps(dict(case.parameters))} refused: {case.reason}." for case in refused]
-    problems = flows.parameter_problems(settings, settings.parameters)
     notes += [f"Before you run it, correct [tool.blueprint.parameters]: {problem}." for problem in problems]
-    return _Draft(text, settings, notes)
+    return text, settings, notes
 
 
 def _only_flow(flows: FlowHost, place: _Place) -> str:
@@ -219,17 +193,6 @@ def _only_flow(flows: FlowHost, place: _Place) -> str:
     if len(names) != 1:
         raise UsageError(f"{place.file} has {f'{len(names)} flows' if names else 'no flow'}.", _name_one(names))
     return names[0]
-
-
-def _described(flows: FlowHost, settings: Settings, place: _Place) -> FlowDefinition:
-    """Return the flow's definition; for what is not a flow, the error names those in its file."""
-    try:
-        return flows.describe(settings)
-    except FlowError as error:
-        if place.file and "is not a flow" in error.what:
-            names = flows.flows_in(place.file, place.folder)
-            raise UsageError(f"{place.name} in {place.file} is not a flow.", _name_one(names)) from error
-        raise
 
 
 def _name_one(flows: Sequence[str]) -> str:

@@ -13,38 +13,39 @@ from blueprint.core.errors import ExitCode
 from blueprint.core.task import PHASES
 from blueprint.core.workspace import Workspace
 from blueprint.execution import history
-from blueprint.execution.plan import Mode, Plan, PlannedTask
+from blueprint.execution.plan import Mode
 
 if TYPE_CHECKING:
     from blueprint.platform.status import Check
 
-_PROVES_ONLY = "would run"
-
 
 def run(options: Options, workspace: Workspace) -> int:
     """Print the plan that the same arguments without `plan` would carry out."""
-    venv.reexec_in_venv(workspace.venv, workspace.script, options.argv)
-    venv.handed_over()
-    problem = venv.problem(workspace.venv)
     plan = plan_for(options, history.load(workspace.journal).last)
-    found = _nothing_found(problem) if problem else _found(options, workspace)
-    _show(plan, found)
+    found = _found(options, workspace)
+    phase = 0
+    for task in plan.tasks:
+        spec = task.spec
+        if spec.phase != phase:
+            phase = spec.phase
+            print(f"Phase {phase}: {PHASES[phase]}")
+        now = "would skip" if task.mode is Mode.NOT_NEEDED else found.get(spec.number, "would run")
+        mode = task.mode.value if task.mode is Mode.RUN else f"{task.mode.value}: {task.reason}"
+        needs = ", ".join(map(str, spec.needs)) or "nothing"
+        print(f"{spec.number:>3}  {spec.title:<44} {now}")
+        print(f"     {mode}; needs {needs}; proves: {spec.proof}")
+    count = len(plan.planned)
+    print(f"{count} of {len(plan.tasks)} tasks: {len(plan.to_run)} to run, {count - len(plan.to_run)} to check first.")
     return int(ExitCode.PROVEN)
 
 
-def _nothing_found(problem: str) -> dict[int, str]:
-    """Without an environment: it would be made, and what is beyond it cannot be seen yet."""
-    found = dict.fromkeys(range(5, 31), "unknown")
-    return found | {
-        1: _PROVES_ONLY,
-        2: f"would run ({problem})",
-        3: _PROVES_ONLY,
-        4: _PROVES_ONLY,
-    }
-
-
 def _found(options: Options, workspace: Workspace) -> dict[int, str]:
-    """Return for each task what a run would do, as far as it can be seen without running it."""
+    """Return what a run would do with a task, where that can be seen; it would run the others."""
+    unseen = dict.fromkeys(range(5, 31), "unknown")
+    problem = venv.problem(workspace.venv)
+    if problem:
+        return {2: f"would run ({problem})"} | unseen
+
     from blueprint import bootstrap
     from blueprint.config import sources
 
@@ -52,7 +53,7 @@ def _found(options: Options, workspace: Workspace) -> dict[int, str]:
     extra = sources.requirements(workspace.root, os.environ, options.settings, remembered(workspace))
     problem = bootstrap.installation_problem(workspace, extra=extra, files=False)
     if problem:
-        return dict.fromkeys(range(5, 31), "unknown") | found | {4: f"would run ({problem})"}
+        return found | {4: f"would run ({problem})"} | unseen
     found[4] = "would skip if all files are whole (packages and versions are the lock's)"
 
     from blueprint.platform import environment, status
@@ -76,26 +77,3 @@ def _would(*checks: Check) -> str:
         if reasons:
             return f"{action} ({'; '.join(reasons)})"
     return f"would skip ({'; '.join(check.detail for check in checks)})"
-
-
-def _show(plan: Plan, found: dict[int, str]) -> None:
-    phase = 0
-    for task in plan.tasks:
-        if task.spec.phase != phase:
-            phase = task.spec.phase
-            print(f"Phase {phase}: {PHASES[phase]}")
-        for line in _lines(task, found):
-            print(line)
-    count = len(plan.planned)
-    print(f"{count} of {len(plan.tasks)} tasks: {len(plan.to_run)} to run, {count - len(plan.to_run)} to check first.")
-
-
-def _lines(task: PlannedTask, found: dict[int, str]) -> list[str]:
-    spec = task.spec
-    now = "would skip" if task.mode is Mode.NOT_NEEDED else found.get(spec.number, _PROVES_ONLY)
-    needs = ", ".join(map(str, spec.needs)) or "nothing"
-    mode = task.mode.value if task.mode is Mode.RUN else f"{task.mode.value}: {task.reason}"
-    return [
-        f"{spec.number:>3}  {spec.title:<44} {now}",
-        f"     {mode}; needs {needs}; proves: {spec.proof}",
-    ]

@@ -6,7 +6,6 @@ import os
 
 from blueprint.cli.options import Options
 from blueprint.config.redaction import redact_command
-from blueprint.core import venv
 from blueprint.core.errors import ExitCode
 from blueprint.core.task import within
 from blueprint.core.workspace import Workspace
@@ -20,14 +19,14 @@ def run(options: Options, workspace: Workspace) -> int:
     if not workspace.state.is_dir():
         print("Nothing to stop: nothing was started in this folder.")
         return int(ExitCode.PROVEN)
-    venv.reexec_in_venv(workspace.venv, workspace.script, options.argv)
-    venv.handed_over()
-
     workspace.prepare()
     lock = ExecutionLock.acquire(workspace, redact_command(("run_blueprint.py", *options.argv)))
+    from blueprint.processes.manager import ServiceManager
+
     try:
         os.chdir(workspace.root)
-        stopped = _stop_ours(workspace)
+        identity = workspace.known_identity()
+        stopped = ServiceManager(workspace.services, identity).stop_all(within(_SECONDS)) if identity else []
     finally:
         lock.release()
     for sentence in stopped:
@@ -35,13 +34,6 @@ def run(options: Options, workspace: Workspace) -> int:
     print("Stopped." if stopped else "Nothing to stop: nothing of ours is running.")
     _name_orphans(workspace)
     return int(ExitCode.PROVEN)
-
-
-def _stop_ours(workspace: Workspace) -> list[str]:
-    from blueprint.processes.manager import ServiceManager
-
-    identity = workspace.known_identity()
-    return ServiceManager(workspace.services, identity).stop_all(within(_SECONDS)) if identity else []
 
 
 def _name_orphans(workspace: Workspace) -> None:

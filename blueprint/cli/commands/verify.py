@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 def run(options: Options, workspace: Workspace) -> int:
     """Look at server, worker, UI and deployments; the exit code is 0 only if all are up."""
-    venv.reexec_in_venv(workspace.venv, workspace.script, options.argv)
-    venv.handed_over()
     problem = venv.problem(workspace.venv)
     if not problem:
         try:
