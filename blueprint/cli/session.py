@@ -19,12 +19,11 @@ from blueprint.cli.planning import plan_for
 from blueprint.config.redaction import REDACTOR, redact_command, redact_setting
 from blueprint.core.errors import BlueprintError, ExitCode
 from blueprint.core.workspace import Workspace, new_execution_id
-from blueprint.execution.archive import rotate
 from blueprint.execution.events import Event, ExecutionFinished, ExecutionStarted
 from blueprint.execution.executor import Executor
 from blueprint.execution.history import ExecutionRecord, History
 from blueprint.execution.interruption import Interruption
-from blueprint.execution.journal import Journal, scan
+from blueprint.execution.journal import Journal, rotate, scan
 from blueprint.execution.lock import ExecutionLock
 from blueprint.execution.plan import Mode, Plan, PlannedTask
 from blueprint.processes.log import ServiceLog
@@ -84,7 +83,7 @@ class Session:
 
         Args:
             url: The platform's address, if it is known.
-            error: The error that ended the execution before its time; one that is no `BlueprintError` is a bug.
+            error: Ended the execution before its time; one that is no `BlueprintError` is a bug.
         """
         bug = error is not None and not isinstance(error, BlueprintError)
         interrupted = self.executor.interrupted and not bug
@@ -117,18 +116,7 @@ class Session:
 
 
 def begin(options: Options, workspace: Workspace, interruption: Interruption, flow: str = "") -> Session | None:
-    """Start an execution; None if there is nothing left to resume.
-
-    Args:
-        options: The parsed command line.
-        workspace: The folder to work in.
-        interruption: Tells when to stop.
-        flow: A line that names the flow to prove, for the log.
-
-    Raises:
-        EnvironmentRefused: Another execution is at work, or the folder, the disk or the journal do not allow it.
-        UsageError: There is nothing to resume.
-    """
+    """Start an execution; None if there is nothing left to resume. `flow` names the flow to prove, for the log."""
     workspace.prepare()
     command = str(REDACTOR(redact_command(("run_blueprint.py", *options.argv))))
     lock = ExecutionLock.acquire(workspace, command)

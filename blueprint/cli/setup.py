@@ -36,11 +36,6 @@ def setup_functions(ctx: SetupContext, *stages: Stage) -> dict[Unit, UnitFunctio
 def set_up(ctx: SetupContext, argv: Sequence[str], lock: ExecutionLock) -> bool:
     """Have the environment complete, and this process run in it; it may start anew in it and never return.
 
-    Args:
-        ctx: The packages to install.
-        argv: The words after the program's name, to start anew with.
-        lock: Goes over to the process that starts anew.
-
     Returns:
         Whether it is so; if not, what failed has been told.
     """

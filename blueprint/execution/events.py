@@ -20,8 +20,7 @@ _RENAMED = {"what": "summary", "facts": "details", "why": "reason", "what_to_do"
 class Unit(NamedTuple):
     """A task, or a task for one deployment: the unit that is scheduled.
 
-    Attributes:
-        deployment: The deployment's label; None for a task of the platform, or the part that deployments share.
+    The deployment is None for a task of the platform, and for the part that deployments share.
     """
 
     task: int
@@ -120,15 +119,11 @@ class TaskStarted(_UnitEvent):
 
 @dataclass(frozen=True)
 class TaskFinished(_UnitEvent):
-    """A task ended; the log line, the JSON record and every report read this.
-
-    Attributes:
-        seconds: The time that it took, by a monotonic clock; None if an old record does not say.
-    """
+    """A task ended; the log line, the JSON record and every report read this."""
 
     kind: ClassVar[str] = "task finished"
     outcome: TaskOutcome = NEVER_ENDED
-    seconds: float | None = None
+    seconds: float | None = None  # by a monotonic clock
 
     def fields(self) -> dict[str, Any]:
         """Return the values with the outcome's beside them."""
@@ -160,13 +155,10 @@ class ServiceStarted(Event):
 
 @dataclass(frozen=True)
 class ExecutionFinished(Event):
-    """An execution came to its end.
+    """An execution came to its end: `passed`, `failed` or `interrupted`.
 
     Attributes:
-        status: `passed`, `failed` or `interrupted`.
         counts: The number of tasks by status.
-        cpu_seconds: Processor time of its process.
-        peak_memory_mb: The most memory that its process had.
         error: The reason if it ended early; else empty.
     """
 
@@ -192,14 +184,9 @@ class JournalSealed(Event):
 
 @dataclass(frozen=True)
 class Entry:
-    """An event with its place in the journal.
+    """An event with its place in the journal."""
 
-    Attributes:
-        at: UTC, ISO 8601; for people, as clocks are set back.
-        execution: The id of the execution.
-    """
-
-    at: str
+    at: str  # UTC, ISO 8601; for people, as clocks are set back
     execution: str
     event: Event
 

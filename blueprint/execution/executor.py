@@ -64,7 +64,7 @@ class Executor:
             plan: The tasks to run and to check first.
             record: Called in the thread of `run` with each event.
             tell: Called in a unit's thread with the unit and what it waits for.
-            jobs: Largest number of tasks at work at the same time.
+            jobs: As the attribute.
             clock: Monotonic seconds.
             stop: Ends the execution within a second when it is set, for example by a signal handler.
             done: The units that finished before, in another process of the same execution.

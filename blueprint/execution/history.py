@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from blueprint.core.task import Status
-from blueprint.execution import archive as archives
 from blueprint.execution import journal
 from blueprint.execution.events import (
     Entry,
@@ -167,8 +166,7 @@ class ExecutionRecord:
 
     def passed(self, number: int) -> bool:
         """Tell whether this execution proved the task."""
-        tasks = self.tasks
-        return number in tasks and tasks[number].status.passed
+        return number in self.tasks and self.tasks[number].status.passed
 
 
 class History:
@@ -197,13 +195,5 @@ class History:
 
 
 def load(path: Path, archive: Path | None = None) -> History:
-    """Read the journal; no executions if there is none.
-
-    Args:
-        path: The journal.
-        archive: If given, the folder with the executions that have left the journal; they come first.
-
-    Raises:
-        JournalDamaged: The journal cannot be read.
-    """
-    return History([*(archives.records(archive) if archive else ()), *journal.read(path)])
+    """Read the journal, if there is one; before it the executions in the archive, if that folder is given."""
+    return History([*(journal.archived(archive) if archive else ()), *journal.read(path)])

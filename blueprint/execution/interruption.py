@@ -18,15 +18,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass
 class Interruption:
-    """State of an interruption by a signal; a second signal ends the process at once.
-
-    Attributes:
-        stop: The event that the execution watches.
-        signal: The signal that came, 0 if none has.
-    """
+    """State of an interruption by a signal; a second signal ends the process at once."""
 
     stop: threading.Event = field(default_factory=threading.Event)
-    signal: int = 0
+    signal: int = 0  # none has come
 
     def install(self) -> None:
         """Handle the signals, also a SIGINT that is ignored.

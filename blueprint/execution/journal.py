@@ -5,7 +5,8 @@ A record is one line of JSON that ends in its own checksum and a newline:
     {"v":1,"at":"2026-10-08T07:00:00.123456+00:00","kind":"task started","execution":"…",…,"crc":"89abcdef"}
 
 Records keep the order in which they were written; `at` is for people and may go back when the clock is set.
-The events that the records hold are in `blueprint.execution.events`. Standard library only.
+Old executions leave the journal, which every command reads, for the archive, and stay readable. The events that the
+records hold are in `blueprint.execution.events`. Standard library only.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ import re
 import shlex
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from blueprint.core.errors import EnvironmentRefused
-from blueprint.core.files import PRIVATE_FILE, refused, sync_folder, write_all
+from blueprint.core.files import PRIVATE_FILE, private_folder, refused, sync_folder, write_all, write_whole
 from blueprint.execution.events import Entry, Event, JournalSealed
 
 FORMAT = 1
+KEPT_EXECUTIONS = 20
+LARGEST_JOURNAL = 2_000_000  # bytes; an execution takes about 35,000
 
 _CRC = re.compile(rb',"crc":"([0-9a-f]{8})"\}\Z')
 _CRC_BYTES = len(b',"crc":"89abcdef"}')
@@ -86,7 +89,7 @@ class Journal:
             path: The file; its folder is there.
             execution: The id that each appended record gets.
             scanned: The file's content, if the caller has read it under the execution lock already.
-            redact: Takes the secrets out of JSON values; called for every record before it is written.
+            redact: Takes the secrets out of JSON values.
 
         Raises:
             JournalDamaged: There is a bad line before the last one. The file is left as it is.
@@ -116,12 +119,9 @@ class Journal:
             raise
 
     def append(self, event: Event) -> Entry:
-        """Write one event without its secrets, so that it survives a kill and a power failure.
+        """Write one event so that it survives a kill and a power failure, and return it without its secrets.
 
         Values that JSON does not know (a path, a time) are kept as their text.
-
-        Returns:
-            The event as it was written, secrets taken out.
 
         Raises:
             EnvironmentRefused: The disk is full or failing. The part that was written is taken back, so the file
@@ -173,7 +173,9 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def scan(path: Path) -> Scan:
-    """Read the records, if there are any; a crash can spoil only the last line, as each is on disk before the next.
+    """Read the records, if there are any.
+
+    A crash can spoil only the last line, as each is on disk before the next.
 
     Raises:
         JournalDamaged: There is a bad line before the last one.
@@ -203,6 +205,41 @@ def scan(path: Path) -> Scan:
         records.append(record)
         good_bytes += len(line)
     return Scan(tuple(records), good_bytes)
+
+
+def rotate(path: Path, folder: Path, *, keep: int = KEPT_EXECUTIONS, largest: int = LARGEST_JOURNAL) -> bool:
+    """Move all but the newest executions of a large, readable journal to a file in the archive.
+
+    The file is named after the first execution in it: killed between the two writes, the next rotation writes the same
+    file again, so nothing is lost or doubled. The caller holds the execution lock.
+
+    Returns:
+        Whether something was moved.
+    """
+    try:
+        data = path.read_bytes() if path.exists() and path.stat().st_size > largest else b""
+    except OSError as error:
+        raise refused(error, path) from error
+    starts: list[tuple[int, str]] = []
+    at = 0
+    for line in data.splitlines(keepends=True):
+        if b'"kind":"execution started"' in line:
+            starts.append((at, str(json.loads(line)["execution"])))
+        at += len(line)
+    if len(starts) <= keep:
+        return False
+    cut = starts[-keep][0]
+    private_folder(folder)
+    write_whole(folder / f"{starts[0][1]}.jsonl", data[:cut].decode("ascii"))
+    write_whole(path, data[cut:].decode("ascii", "surrogateescape"))
+    return True
+
+
+def archived(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the archived records, oldest file first; a file that cannot be read is passed over."""
+    for path in sorted(folder.glob("*.jsonl")):
+        with contextlib.suppress(EnvironmentRefused):
+            yield from read(path)
 
 
 def _line(record: dict[str, Any]) -> bytes:

@@ -34,15 +34,10 @@ class ExecutionLock:
 
     @classmethod
     def acquire(cls, workspace: Workspace, command: str) -> ExecutionLock:
-        """Take the lock of a prepared workspace, or refuse at once.
-
-        Args:
-            workspace: The folder to lock.
-            command: The command line; shown to whoever is refused.
+        """Take the lock of a prepared workspace for a command line, which is shown to whoever is refused meanwhile.
 
         Raises:
-            EnvironmentRefused: Somebody else holds it (its pid, start and command are named), or the file system
-                cannot lock.
+            EnvironmentRefused: Somebody else holds it, who is named, or the file system cannot lock.
         """
         path = workspace.lock
         try:

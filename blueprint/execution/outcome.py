@@ -34,7 +34,6 @@ class TaskOutcome:
         details: The full evidence, or what was read before it failed.
         reason: If it had to act, what it had found missing.
         where_to_look: If it failed, a file or an address that tells more.
-        hint: If it failed, the next step.
         exit_code: The program's exit status if this were the only outcome.
     """
 
@@ -77,14 +76,7 @@ def raised(error: BaseException) -> TaskOutcome:
             return TaskOutcome(Status.SKIPPED, str(error))
         case TaskFailed() | BlueprintError():
             code = error.exit_code if isinstance(error, BlueprintError) else ExitCode.TASK_FAILED
-            return TaskOutcome(
-                Status.FAILED,
-                error.what,
-                error.details,
-                where_to_look=error.where_to_look,
-                hint=error.hint,
-                exit_code=code,
-            )
+            return TaskOutcome(Status.FAILED, error.what, error.details, "", error.where_to_look, error.hint, code)
         case TaskStopped():
             return TaskOutcome(Status.FAILED, str(error) or "It gave up.", exit_code=ExitCode.TASK_FAILED)
         case _:
@@ -119,11 +111,7 @@ def worst(codes: Iterable[ExitCode]) -> ExitCode:
 
 
 def combine(outcomes: Mapping[str | None, TaskOutcome]) -> TaskOutcome:
-    """Combine the outcomes of a task's deployments and of their shared part into one.
-
-    Args:
-        outcomes: By the deployment's label; None for the shared part, or for a task of the platform.
-    """
+    """Combine the outcomes of a task's deployments, by their labels, and of their shared part, by None, into one."""
     shared = outcomes.get(None)
     deployments = {label: outcome for label, outcome in outcomes.items() if label is not None}
     if shared is not None and (not deployments or not shared.status.passed):

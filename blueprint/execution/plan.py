@@ -37,15 +37,10 @@ class PlannedTask:
 
 @dataclass(frozen=True)
 class Plan:
-    """Mode and reason of every task in an execution.
-
-    Attributes:
-        tasks: All of them, by number.
-        origin: The id of the execution that this one goes on from; None for a fresh one.
-    """
+    """Mode and reason of every task in an execution, by number."""
 
     tasks: tuple[PlannedTask, ...]
-    origin: str | None = None
+    origin: str | None = None  # the id of the execution that this one goes on from
 
     @cached_property
     def by_number(self) -> Mapping[int, PlannedTask]:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from blueprint.cli.options import Options
+from blueprint.cli.remembered import remembered
 from blueprint.core import venv
 from blueprint.core.errors import ExitCode
 from blueprint.core.workspace import Workspace
@@ -17,31 +18,25 @@ if TYPE_CHECKING:
 def run(options: Options, workspace: Workspace) -> int:
     """Look at server, worker, UI and deployments; the exit code is 0 only if all are up."""
     problem = venv.problem(workspace.venv)
+    checks: list[Check] = []
     if not problem:
         try:
-            return _show(_look(options, workspace))
+            from blueprint.config import sources
+            from blueprint.platform import status
+
+            settings = sources.load(workspace.root, os.environ, options.settings, remembered(workspace))
+            checks = status.look(settings, workspace)
         except ImportError as error:  # an installation that failed leaves nothing, or a part
             if (error.name or "").startswith("blueprint"):
                 raise
             problem = "not installed"
-    print(f"down environment: {problem}")
-    print("Set it up with: python run_blueprint.py --phase all")
-    return int(ExitCode.TASK_FAILED)
-
-
-def _look(options: Options, workspace: Workspace) -> list[Check]:
-    from blueprint.cli.remembered import remembered
-    from blueprint.config import sources
-    from blueprint.platform import status
-
-    settings = sources.load(workspace.root, os.environ, options.settings, remembered(workspace))
-    return status.look(settings, workspace)
-
-
-def _show(checks: list[Check]) -> int:
+    if problem:
+        print(f"down environment: {problem}")
+        print("Set it up with: python run_blueprint.py --phase all")
+        return ExitCode.TASK_FAILED
     for check in checks:
         print(f"{check.state:<7} {check.name}: {check.detail}")
     if all(check.state == "up" for check in checks):
-        return int(ExitCode.PROVEN)
+        return ExitCode.PROVEN
     print("Restore it with: python run_blueprint.py --phase all")
-    return int(ExitCode.TASK_FAILED)
+    return ExitCode.TASK_FAILED

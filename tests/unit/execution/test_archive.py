@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from blueprint.core.task import Status
-from blueprint.execution import archive
 from blueprint.execution.events import ExecutionStarted, TaskFinished
 from blueprint.execution.history import load
-from blueprint.execution.journal import Journal
+from blueprint.execution.journal import Journal, rotate
 from blueprint.execution.outcome import TaskOutcome
 
 
@@ -30,10 +29,10 @@ def ids(path: Path, folder: Path | None = None) -> list[str]:
 def test_the_newest_executions_stay_and_the_older_ones_can_still_be_read(tmp_path: Path) -> None:
     path, folder = tmp_path / "journal.jsonl", tmp_path / "archive"
     journal_of(path, 1, 9)
-    archive.rotate(path, folder, keep=3, largest=100)
+    rotate(path, folder, keep=3, largest=100)
     assert ids(path) == ["E07", "E08", "E09"]
     journal_of(path, 10, 12)
-    archive.rotate(path, folder, keep=3, largest=100)
+    rotate(path, folder, keep=3, largest=100)
     assert ids(path) == ["E10", "E11", "E12"]
     assert ids(path, folder) == [f"E{number:02}" for number in range(1, 13)]
     assert all(record.passed(1) for record in load(path, folder).executions)
@@ -42,11 +41,11 @@ def test_the_newest_executions_stay_and_the_older_ones_can_still_be_read(tmp_pat
 
 def test_a_small_journal_and_one_with_few_executions_stay_as_they_are(tmp_path: Path) -> None:
     path, folder = tmp_path / "journal.jsonl", tmp_path / "archive"
-    archive.rotate(path, folder, keep=1, largest=0)
+    rotate(path, folder, keep=1, largest=0)
     journal_of(path, 1, 3)
     before = path.read_bytes()
-    archive.rotate(path, folder, keep=3, largest=0)
-    archive.rotate(path, folder, keep=1, largest=len(before))
+    rotate(path, folder, keep=3, largest=0)
+    rotate(path, folder, keep=1, largest=len(before))
     assert path.read_bytes() == before
     assert not folder.exists()
 
@@ -57,10 +56,10 @@ def test_killed_between_its_two_writes_nothing_is_lost_or_doubled(tmp_path: Path
     journal_of(path, 1, 5)
     whole = tmp_path / "whole.jsonl"
     shutil.copy(path, whole)
-    archive.rotate(path, folder, keep=2, largest=100)
+    rotate(path, folder, keep=2, largest=100)
     shutil.copy(whole, path)  # as it is when the kill came before the journal was cut
     assert ids(path, folder) == ["E01", "E02", "E03", "E04", "E05"]
     journal_of(path, 6, 5 + more)
-    archive.rotate(path, folder, keep=2, largest=100)
+    rotate(path, folder, keep=2, largest=100)
     assert ids(path, folder) == [f"E{number:02}" for number in range(1, 6 + more)]
     assert len(list(folder.iterdir())) == 1
