@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, order=True)
-class Moment:
+class Moment(NamedTuple):
     """One event of a failure case."""
 
     at: datetime
@@ -26,27 +25,23 @@ class Case:
     parameters: Mapping[str, Any]
     outcome: str
     short: str
-    moments: Sequence[Moment]
+    moments: Sequence[Moment] = ()
 
 
 def render(cases: Sequence[Case], *, of: str = "") -> str:
     """Return the document's text, titled with the deployment if there are several."""
-    parts = [
+    lines = [
         f"# What this platform does when something fails{f': {of}' if of else ''}\n",
         f"Seen on {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC.\n",
     ]
     for case in cases:
-        parts.append(f"## {case.title}\n")
-        parts.append(f"Parameters: `{json.dumps(dict(case.parameters))}`\n\nOutcome: {case.outcome}\n")
+        lines.append(f"## {case.title}\n")
+        lines.append(f"Parameters: `{json.dumps(dict(case.parameters))}`\n\nOutcome: {case.outcome}\n")
         if case.moments:
-            parts += ["| time (UTC) | after | what | message |", "|---|---|---|---|"]
-            start = case.moments[0].at
-            parts += [_row(moment, start) for moment in case.moments]
-            parts.append("")
-    return "\n".join(parts)
-
-
-def _row(moment: Moment, start: datetime) -> str:
-    after = (moment.at - start).total_seconds()
-    message = " ".join(moment.message.split())[:200].replace("|", "\\|")
-    return f"| {moment.at.astimezone(UTC):%H:%M:%S.%f} | {after:.1f} s | {moment.what} | {message} |"
+            lines += ["| time (UTC) | after | what | message |", "|---|---|---|---|"]
+            for moment in case.moments:
+                after = (moment.at - case.moments[0].at).total_seconds()
+                message = " ".join(moment.message.split())[:200].replace("|", "\\|")
+                lines.append(f"| {moment.at.astimezone(UTC):%H:%M:%S.%f} | {after:.1f} s | {moment.what} | {message} |")
+            lines.append("")
+    return "\n".join(lines)

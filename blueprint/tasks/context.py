@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blueprint.core import child
+from blueprint.core.files import PRIVATE_UMASK
 from blueprint.core.task import TaskControl, TaskFailed, TaskSkipped
 from blueprint.core.workspace import Workspace
 
@@ -137,6 +140,36 @@ class Context:
         from blueprint.prefect_adapter import flow_runs
 
         return flow_runs.runs(tags=[self.tag(case)])
+
+    def end_child(self, name: str, control: TaskControl) -> str | None:
+        """End what a killed execution left of a command of that name, and return what it was."""
+        return self.services.stop(name, control, grace=2.0)
+
+    def run_child(
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        control: TaskControl,
+        *,
+        env: Mapping[str, str],
+        niceness: int = child.STANDS_BACK,
+        given: str = "",
+    ) -> child.Finished:
+        """Run a command in the project folder to its end; `stop` and the next execution find it if this one is killed.
+
+        Args:
+            name: Its name in the ownership tag; no service has that name.
+            argv: The program and its arguments.
+            control: Gives the deadline and the wish to stop.
+            env: Its environment, without the tag.
+            niceness: 0 to 19; a higher one leaves the processor to others.
+            given: Text for its standard input.
+        """
+        from blueprint.processes.ownership import OwnershipTag
+
+        tagged = {**env, **OwnershipTag(self.services.workspace, name).environment("")}
+        cwd = self.workspace.root
+        return child.run(argv, control, env=tagged, cwd=cwd, niceness=niceness, given=given, umask=PRIVATE_UMASK)
 
     def run_page(self, run: Run) -> str:
         """Return the address of a run's page in the UI."""

@@ -6,7 +6,6 @@ import importlib.metadata
 import sys
 from pathlib import Path
 
-from blueprint.core import child
 from blueprint.tasks.registry import Context, Evidence, TaskControl, TaskFailed, task
 
 _PACKAGES = ("prefect", "pydantic", "tenacity", "psutil", "fastapi", "starlette", "sqlalchemy")
@@ -25,8 +24,7 @@ _IMPORT_SERVER = "import gc; gc.disable(); import prefect.server.api.server as s
 def validate_installation(ctx: Context, control: TaskControl) -> Evidence:
     """Prove that the installed packages fit together and that the server application itself imports."""
     from blueprint.bootstrap.installers import conflicts
-    from blueprint.platform import environment as prefect_env
-    from blueprint.tasks.common import tagged_child
+    from blueprint.platform import environment
 
     found = conflicts(Path(sys.executable), ctx.workspace, control)
     if found:
@@ -38,10 +36,9 @@ def validate_installation(ctx: Context, control: TaskControl) -> Evidence:
         )
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     control.waiting("the server application to import")
-    env = prefect_env.for_child(ctx.settings, ctx.workspace)
-    argv = [sys.executable, "-c", _IMPORT_SERVER]
-    tagged_child.end_leftovers(ctx, "check-installation", control)
-    finished = tagged_child.run(ctx, "check-installation", argv, control, env=env, niceness=child.STANDS_BACK)
+    env = environment.for_child(ctx.settings, ctx.workspace)
+    ctx.end_child("check-installation", control)
+    finished = ctx.run_child("check-installation", [sys.executable, "-c", _IMPORT_SERVER], control, env=env)
     if finished.returncode != 0:
         raise TaskFailed(
             f"Prefect {versions['prefect']} is installed, but its server cannot be imported: {finished.last_line()}",

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from blueprint.core import child
+from blueprint.core.files import write_whole
 from blueprint.tasks.registry import Context, Evidence, TaskControl, TaskFailed, task
 
 _RESOLVE = """
@@ -34,16 +34,21 @@ print(json.dumps({
 def configure_api_url(ctx: Context, control: TaskControl) -> Evidence:
     """Prove that a fresh process in the project folder resolves the platform's URL and its own Prefect home."""
     from blueprint.platform import environment
-    from blueprint.tasks.common import tagged_child
-    from blueprint.tasks.common.prefect_home import require_ours, write_files
 
-    require_ours(ctx.workspace)
-    changed = write_files(ctx.settings, ctx.workspace)
+    require_our_home(ctx)
+    profiles = ctx.workspace.prefect_home / "profiles.toml"
+    changed = []
+    for path, text in (
+        (ctx.workspace.root / "prefect.toml", environment.prefect_toml(ctx.settings, ctx.workspace)),
+        (profiles, environment.PROFILES_TOML),
+    ):
+        if not path.exists() or path.read_text(encoding="utf-8", errors="replace") != text:
+            write_whole(path, text)
+            changed.append(path.name)
     control.waiting("a fresh process to read Prefect's settings")
     env = environment.without_prefect(os.environ)
-    argv = [sys.executable, "-c", _RESOLVE]
-    tagged_child.end_leftovers(ctx, "check-settings", control)
-    finished = tagged_child.run(ctx, "check-settings", argv, control, env=env, niceness=child.STANDS_BACK)
+    ctx.end_child("check-settings", control)
+    finished = ctx.run_child("check-settings", [sys.executable, "-c", _RESOLVE], control, env=env)
     if finished.returncode != 0:
         raise TaskFailed(
             f"A process in the project folder cannot read Prefect's settings: {finished.last_line()}",
@@ -54,12 +59,10 @@ def configure_api_url(ctx: Context, control: TaskControl) -> Evidence:
     wanted = {
         "api_url": ctx.settings.api_url,
         "home": str(ctx.workspace.prefect_home),
-        "profiles": str(ctx.workspace.prefect_home / "profiles.toml"),
+        "profiles": str(profiles),
         "ephemeral": False,
     }
-    wrong = [
-        f"{key} is {details.get(key)!r}, not {value!r}" for key, value in wanted.items() if details.get(key) != value
-    ]
+    wrong = [f"{key} is {details[key]!r}, not {value!r}" for key, value in wanted.items() if details[key] != value]
     if wrong:
         raise TaskFailed(
             f"A process in the project folder resolves other settings: {'; '.join(wrong)}.",
@@ -73,3 +76,20 @@ def configure_api_url(ctx: Context, control: TaskControl) -> Evidence:
         changed=bool(changed),
         reason=f"{' and '.join(changed)} did not say so" if changed else "",
     )
+
+
+def require_our_home(ctx: Context) -> None:
+    """Require that prefect.toml, if there is one, is ours, and have Prefect's home, private to the user.
+
+    One of somebody else's is never overwritten; and the server would read it too.
+    """
+    from blueprint.platform.environment import TOML_HEADER
+
+    toml = ctx.workspace.root / "prefect.toml"
+    if toml.exists() and not toml.read_text(encoding="utf-8", errors="replace").startswith(TOML_HEADER):
+        raise TaskFailed(
+            "There is a prefect.toml in the project folder that Blueprint did not write.",
+            where_to_look=str(toml),
+            hint="Move it away, or move its settings into [tool.prefect] of pyproject.toml, and run again.",
+        )
+    ctx.workspace.prefect_home.mkdir(mode=0o700, parents=True, exist_ok=True)

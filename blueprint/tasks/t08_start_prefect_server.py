@@ -16,10 +16,10 @@ from blueprint.tasks.registry import Context, Evidence, TaskControl, TaskFailed,
 )
 def start_server(ctx: Context, control: TaskControl) -> Evidence:
     """Have the server ready, of the right version, with the port held by the process that we started."""
-    from blueprint.tasks.common import prefect_home
     from blueprint.tasks.common.proofs import prove_server
+    from blueprint.tasks.t06_configure_api_url import require_our_home
 
-    prefect_home.require_ours(ctx.workspace)
+    require_our_home(ctx)
     try:
         _begin(ctx, control)
         started = ctx.platform.server.ensure(control)

@@ -23,7 +23,7 @@ def verify_flow_run(ctx: Context, control: TaskControl) -> Evidence:
     """Prove that the server knows that very run: Completed, with its task runs and its logs."""
     from blueprint.core.waiting import wait_until
     from blueprint.prefect_adapter import flow_runs
-    from blueprint.tasks.common.triggering import prove_completed, task_runs_summary
+    from blueprint.tasks.common.runs import prove_completed, task_runs_summary
 
     found = ctx.runs_of(9)
     if not found:

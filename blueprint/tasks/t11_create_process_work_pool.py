@@ -9,7 +9,7 @@ from blueprint.tasks.registry import Context, Evidence, TaskControl, task
 def create_pool(ctx: Context, control: TaskControl) -> Evidence:
     """Have the work pool exist with type process."""
     from blueprint.prefect_adapter import pools
-    from blueprint.tasks.common.proofs import pool_details, require_process_pool
+    from blueprint.tasks.common.proofs import require_process_pool
 
     ctx.skip_without_pool()
     settings = ctx.settings
@@ -22,4 +22,4 @@ def create_pool(ctx: Context, control: TaskControl) -> Evidence:
         reason = f"it was paused={found.paused}, concurrency limit={found.concurrency_limit}"
         pools.update_pool(settings.pool, paused=False, concurrency_limit=settings.pool_concurrency_limit)
     found = require_process_pool(ctx)
-    return Evidence(f"{found.name} exists with type process", pool_details(found), changed=bool(reason), reason=reason)
+    return Evidence(f"{found.name} exists with type process", vars(found), changed=bool(reason), reason=reason)

@@ -8,7 +8,7 @@ from blueprint.tasks.registry import Context, Evidence, TaskControl, TaskFailed,
 @task(12, "Verify work pool", needs=(11,), timeout=30, proof="type, not paused, concurrency limit as configured")
 def verify_pool(ctx: Context, control: TaskControl) -> Evidence:
     """Prove the pool's type, that it is not paused, and its concurrency limit."""
-    from blueprint.tasks.common.proofs import RESTORE_POOL, pool_details, require_process_pool
+    from blueprint.tasks.common.proofs import RESTORE_POOL, require_process_pool
 
     ctx.skip_without_pool()
     found = require_process_pool(ctx)
@@ -20,4 +20,4 @@ def verify_pool(ctx: Context, control: TaskControl) -> Evidence:
             where_to_look=f"{ctx.settings.server_url}/work-pools",
             hint=RESTORE_POOL,
         )
-    return Evidence(f"type process, not paused, concurrency limit {limit or 'none'}", pool_details(found))
+    return Evidence(f"type process, not paused, concurrency limit {limit or 'none'}", vars(found))

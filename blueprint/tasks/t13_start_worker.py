@@ -21,8 +21,7 @@ def start_worker(ctx: Context, control: TaskControl) -> Evidence:
     ctx.skip_without_pool()
     started = ctx.platform.worker.ensure(control)
     details = await_worker(ctx, control)
-    lost = orphans.crash_those_before_the_worker(ctx)
-    details["marked_crashed"] = lost
+    details["marked_crashed"] = lost = orphans.crash_those_before_the_worker(ctx)
     pid = f", pid {details['pid']}" if "pid" in details else ""
     return Evidence(
         f"{details['name']} is online in {ctx.settings.pool}{pid}, health answers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -21,7 +22,7 @@ from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, Task
 def verify_definition(ctx: Context, control: TaskControl) -> Evidence:
     """Prove that the definition can be deployed: entrypoint, schedule, default parameters, a free name."""
     from blueprint.config.schedule import fire_times
-    from blueprint.tasks.common.deploying import own_deployment, require_unique_name
+    from blueprint.tasks.common.deploying import own_deployment
 
     settings = ctx.settings
     target = ctx.desired_deployment(control)
@@ -33,9 +34,17 @@ def verify_definition(ctx: Context, control: TaskControl) -> Evidence:
             hint="Correct them and run again.",
         )
     own_deployment(ctx, target)
-    require_unique_name(ctx, target)
+    name = f"{target.flow_name}/{target.name}"
+    every = [dataclasses.replace(ctx, settings=own).desired_deployment() for own in ctx.every]
+    same = [other.entrypoint for other in every if f"{other.flow_name}/{other.name}" == name]
+    if len(same) > 1:  # the second would replace the first
+        raise TaskFailed(
+            f"{' and '.join(same)} would both be the deployment {name}.",
+            where_to_look="pyproject.toml [tool.blueprint] deployments",
+            hint="Give each another `deployment` there, or their flows other names, and run again.",
+        )
     details: dict[str, Any] = {
-        "deployment": f"{target.flow_name}/{target.name}",
+        "deployment": name,
         "entrypoint": target.entrypoint,
         "version": target.version,
         "parameters": dict(target.parameters),
@@ -48,4 +57,4 @@ def verify_definition(ctx: Context, control: TaskControl) -> Evidence:
         when = f"next at {details['next_fire_times'][0]} ({settings.timezone})"
     elif settings.has_schedule:
         when = f"scheduled by {settings.rrule or f'an interval of {settings.interval:g} s'}"
-    return Evidence(f"{target.flow_name}/{target.name} version {target.version}; {when}; parameters fit", details)
+    return Evidence(f"{name} version {target.version}; {when}; parameters fit", details)

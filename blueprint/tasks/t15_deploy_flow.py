@@ -7,13 +7,9 @@ from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, task
 
 def serve_flows(ctx: Context, control: TaskControl) -> Evidence:
     """Task 15 in `serve` mode, once: one process serves all deployments, and has registered what is wanted."""
-    from blueprint.tasks.common.deploying import own_deployment, serve
+    from blueprint.tasks.common.deploying import serve
 
-    if not ctx.settings.serves:
-        return Evidence("")
-    targets = [deployment.desired_deployment(control) for deployment in ctx.each().values()]
-    before = [(target, own_deployment(ctx, target)) for target in targets]
-    reason = serve(ctx, control, before)
+    reason = serve(ctx, control) if ctx.settings.serves else ""
     return Evidence("", changed=bool(reason), reason=reason)
 
 

@@ -15,11 +15,11 @@ from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, task
 )
 def verify_registration(ctx: Context, control: TaskControl) -> Evidence:
     """Prove the registered deployment, read back by name, to be as defined."""
-    from blueprint.tasks.common.proofs import deployment_details, prove_deployment
+    from blueprint.tasks.common.proofs import prove_deployment
 
     found = prove_deployment(ctx)
     return Evidence(
         f"{found.entrypoint}, {found.pool or 'served, no pool'}, version {found.version}, "
         f"parameters {dict(found.parameters)}",
-        deployment_details(found),
+        vars(found) | {"tags": sorted(found.tags), "schedules": [vars(schedule) for schedule in found.schedules]},
     )

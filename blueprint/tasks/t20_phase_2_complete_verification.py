@@ -14,31 +14,23 @@ if TYPE_CHECKING:
 def verify_platform_ready(ctx: Context, control: TaskControl) -> Evidence:
     """Prove server, pool and worker to be ready, or the serving process alive, all read afresh."""
     from blueprint.core.waiting import wait_until
-    from blueprint.tasks.common.proofs import (
-        RESTORE_WORKER,
-        WORKER_SECONDS,
-        await_worker,
-        pool_details,
-        prove_server,
-        prove_serving_process,
-        require_process_pool,
-    )
+    from blueprint.tasks.common import proofs
 
-    prove_server(ctx)
+    proofs.prove_server(ctx)
     if ctx.settings.serves:
-        return Evidence("serving process alive", prove_serving_process(ctx))
-    worker = await_worker(ctx, control, WORKER_SECONDS)
+        return Evidence("serving process alive", proofs.prove_serving_process(ctx))
+    worker = proofs.await_worker(ctx, control, proofs.WORKER_SECONDS)
 
     def ready() -> Pool:
-        found = require_process_pool(ctx)
+        found = proofs.require_process_pool(ctx)
         if found.status == "NOT_READY":
             raise NotReady("the work pool is NOT_READY: no worker has polled it yet")
         return found
 
     pool = wait_until(control, ready)
     if pool.status != "READY":
-        raise TaskFailed(f"The work pool is {pool.status}, not READY.", hint=RESTORE_WORKER)
-    return Evidence("work pool READY, worker ONLINE", {"pool": pool_details(pool), "worker": worker})
+        raise TaskFailed(f"The work pool is {pool.status}, not READY.", hint=proofs.RESTORE_WORKER)
+    return Evidence("work pool READY, worker ONLINE", {"pool": vars(pool), "worker": worker})
 
 
 @task(

@@ -15,21 +15,18 @@ from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, Task
 )
 def trigger_default(ctx: Context, control: TaskControl) -> Evidence:
     """Trigger a run of the deployment with its default parameters."""
-    from blueprint.tasks.common.cases import run_page, trigger_case
-    from blueprint.tasks.common.triggering import require_run
+    from blueprint.tasks.common.runs import require_run
+    from blueprint.tasks.common.triggering import trigger
 
-    made = trigger_case(ctx, control, 21, None)
+    made = trigger(ctx, control, 21, None)
     deployed = ctx.require_deployment()
     run = require_run(made.run.id)
     if run.deployment_id != deployed.id or dict(run.parameters) != dict(deployed.parameters):
         raise TaskFailed(
             f"Flow run {run.name} has parameters {dict(run.parameters)}, "
             f"the deployment's are {dict(deployed.parameters)}.",
-            where_to_look=run_page(ctx, run),
+            where_to_look=ctx.run_page(run),
         )
-    return Evidence(
-        f"run {run.name} with {dict(run.parameters)}",
-        {"flow_run_id": run.id, "name": run.name, "parameters": dict(run.parameters)},
-        changed=made.created,
-        reason=made.reason,
-    )
+    details = {"flow_run_id": run.id, "name": run.name, "parameters": dict(run.parameters)}
+    summary = f"run {run.name} with {dict(run.parameters)}"
+    return Evidence(summary, details, changed=bool(made.reason), reason=made.reason)

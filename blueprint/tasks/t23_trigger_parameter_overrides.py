@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskSkipped, task
+from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, task
 
 
 @task(
@@ -16,8 +16,6 @@ from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, Task
 )
 def trigger_overrides(ctx: Context, control: TaskControl) -> Evidence:
     """Trigger a run by `prefect deployment run … --param`, and prove that it completed as it was told."""
-    from blueprint.tasks.common.cases import run_case
+    from blueprint.tasks.common.triggering import run_case
 
-    if ctx.settings.acceptance.overrides is None:
-        raise TaskSkipped("no acceptance case `overrides` is configured")
-    return run_case(ctx, control, 23, ctx.settings.acceptance.overrides, as_json=False)
+    return run_case(ctx, control, 23, "overrides", as_json=False)

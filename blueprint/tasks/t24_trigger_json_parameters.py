@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskSkipped, task
+from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, task
 
 
 @task(
@@ -16,8 +16,6 @@ from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, Task
 )
 def trigger_json(ctx: Context, control: TaskControl) -> Evidence:
     """Trigger a run by `prefect deployment run … --params JSON`, and prove that it completed where that says."""
-    from blueprint.tasks.common.cases import run_case
+    from blueprint.tasks.common.triggering import run_case
 
-    if ctx.settings.acceptance.json_parameters is None:
-        raise TaskSkipped("no acceptance case `json_parameters` is configured")
-    return run_case(ctx, control, 24, ctx.settings.acceptance.json_parameters, as_json=True)
+    return run_case(ctx, control, 24, "json_parameters", as_json=True)

@@ -15,16 +15,14 @@ from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, Task
 )
 def verify_runs(ctx: Context, control: TaskControl) -> Evidence:
     """Every run of this execution by its id, with its own parameters and its own effect."""
-    from blueprint.tasks.common.cases import latest_run, parameters_by_case, require_parameters
-    from blueprint.tasks.common.triggering import effect_summary, prove_completed, require_run
+    from blueprint.tasks.common import runs
 
     details = {}
-    for case, parameters in parameters_by_case(ctx).items():
-        run = require_run(latest_run(ctx, case).id)
-        require_parameters(ctx, run, parameters)
-        details[str(case)] = prove_completed(ctx, run, control)
-    ids = {run["flow_run_id"] for run in details.values()}
-    if len(ids) != len(details):
+    for case, parameters in runs.parameters_by_case(ctx).items():
+        run = runs.require_run(runs.latest_run(ctx, case).id)
+        runs.require_parameters(ctx, run, parameters)
+        details[str(case)] = runs.prove_completed(ctx, run, control)
+    if len({run["flow_run_id"] for run in details.values()}) != len(details):
         raise TaskFailed("Two cases of this execution share one flow run.", details=details)
-    told = ", ".join(f"task {case}: {effect_summary(run)}" for case, run in details.items())
+    told = ", ".join(f"task {case}: {runs.effect_summary(run)}" for case, run in details.items())
     return Evidence(f"{len(details)} runs, each its own; {told}", details)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blueprint.core.http import NotReady
-from blueprint.tasks.registry import Context, Evidence, TaskControl, TaskFailed, task
+from blueprint.tasks.registry import Context, Evidence, TaskControl, task
 
 
 @task(
@@ -17,6 +17,7 @@ def verify_monitoring(ctx: Context, control: TaskControl) -> Evidence:
     """Health, ready, version, UI, API docs, server metrics, worker health."""
     from blueprint.core.http import get_ok
     from blueprint.platform.base import PROBE_SECONDS
+    from blueprint.tasks.common.proofs import failing
 
     settings, api = ctx.settings, ctx.platform.api
     points = {
@@ -30,11 +31,9 @@ def verify_monitoring(ctx: Context, control: TaskControl) -> Evidence:
     }
     details = {}
     for name, (url, expected) in points.items():
-        try:
+        with failing(name, where_to_look=url):
             answer = get_ok(url, timeout=PROBE_SECONDS, auth=api.authorization if url.startswith(api.root) else None)
-        except NotReady as error:
-            raise TaskFailed(f"{name}: {error}.", where_to_look=url) from None
-        if expected not in answer.body:
-            raise TaskFailed(f"{name}: {url} answers, but not as expected.", where_to_look=url)
+            if expected not in answer.body:
+                raise NotReady(f"{url} answers, but not as expected")
         details[name] = url
     return Evidence(f"{', '.join(details)} answer", details)

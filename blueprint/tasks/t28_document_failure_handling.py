@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskSkipped, task
@@ -17,35 +18,33 @@ from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, Task
     proof="retried then Completed; retried then Failed; refused",
 )
 def document_failures(ctx: Context, control: TaskControl) -> Evidence:
-    """Run the configured cases side by side, prove each, and write the document beside the log.
-
-    Raises:
-        TaskFailed: A case did not go as it must.
-        TaskSkipped: No case is configured.
-    """
+    """Run the configured cases side by side, prove each, and write the document beside the log."""
     from blueprint.reports.failure_document import render
-    from blueprint.tasks.common import failure_cases
-    from blueprint.tasks.common.failure_cases import FAILING, RETRIED, trigger_failure
+    from blueprint.tasks.common.failure_cases import fill, prove_failing, prove_refused, prove_retried, retried_case
+    from blueprint.tasks.common.triggering import trigger
 
-    failing, refused = ctx.settings.acceptance.failing, ctx.settings.acceptance.refused
-    retried = failure_cases.retried_case(ctx)
-    if retried is None and failing is None and not refused:
+    provoked = (
+        ("failing", ctx.settings.acceptance.failing, (), prove_failing),
+        ("retried", retried_case(ctx), ("FAILED",), prove_retried),
+    )
+    made = {}
+    for name, parameters, lost, _ in provoked:
+        if parameters is not None:
+            filled = fill(parameters, {"{source_url}": ctx.settings.source_url or "", "{key}": secrets.token_hex(8)})
+            made[name] = trigger(ctx, control, f"28-{name}", filled, lost=lost)
+    cases = [prove_refused(ctx, parameters) for parameters in ctx.settings.acceptance.refused]
+    if not made and not cases:
         raise TaskSkipped("no acceptance case `retried`, `failing` or `refused` is configured")
-    made_failing = None if failing is None else trigger_failure(ctx, control, FAILING, failing, lost=())
-    made_retried = None if retried is None else trigger_failure(ctx, control, RETRIED, retried, lost=("FAILED",))
-    cases = [failure_cases.prove_refused(ctx, parameters) for parameters in refused]
     details: dict[str, Any] = {"refused": [case.outcome for case in cases]}
-    if made_failing is not None:
-        case, details["failing"] = failure_cases.prove_failing(ctx, made_failing.run, control)
-        cases.insert(0, case)
-    if made_retried is not None:
-        case, details["retried"] = failure_cases.prove_retried(ctx, made_retried.run, control)
-        cases.insert(0, case)
+    for name, _, _, prove in provoked:
+        if name in made:
+            case, details[name] = prove(ctx, made[name].run, control)
+            cases.insert(0, case)
     details["document"] = ctx.document(render(cases, of=ctx.label), ctx.key)
-    created = [made.reason for made in (made_retried, made_failing) if made is not None and made.created]
+    reasons = [run.reason for run in reversed(made.values()) if run.reason]
     return Evidence(
         f"{'; '.join(case.short for case in cases)}; written to {details['document']}",
         details,
-        changed=bool(created),
-        reason="; ".join(dict.fromkeys(created)),
+        changed=bool(reasons),
+        reason="; ".join(dict.fromkeys(reasons)),
     )

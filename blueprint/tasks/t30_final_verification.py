@@ -14,18 +14,18 @@ _SECONDS = 5.0  # what was there before is there at once; longer waits are for t
 
 def verify_platform(ctx: Context, control: TaskControl) -> Evidence:
     """Prove server, worker or serving process, UI, logs and monitoring points once more."""
-    from blueprint.tasks.common.proofs import WORKER_SECONDS, await_worker, prove_server, prove_serving_process
+    from blueprint.tasks.common import proofs
     from blueprint.tasks.t12_verify_work_pool import verify_pool
     from blueprint.tasks.t17_check_deployment_in_ui import read_ui
     from blueprint.tasks.t26_check_logs_accessibility import check_log_files
     from blueprint.tasks.t27_verify_monitoring_points import verify_monitoring
 
-    server = prove_server(ctx)
+    server = proofs.prove_server(ctx)
     if ctx.settings.serves:
-        worker = prove_serving_process(ctx)
+        worker = proofs.prove_serving_process(ctx)
     else:
         verify_pool(ctx, control)
-        worker = await_worker(ctx, control, WORKER_SECONDS)
+        worker = proofs.await_worker(ctx, control, proofs.WORKER_SECONDS)
     monitoring = verify_monitoring(ctx, control)
     page = read_ui(ctx, control)
     check_log_files(ctx, control)
@@ -74,7 +74,6 @@ def verify_all(ctx: Context, control: TaskControl) -> Evidence:
 def _troubles(ctx: Context, deployment_id: str) -> list[str]:
     """Return a text for each run that is late, stuck, or failed without being meant to."""
     from blueprint.prefect_adapter import flow_runs
-    from blueprint.tasks.common import failure_cases
 
     now = datetime.now(UTC)
     troubles = [
@@ -83,13 +82,10 @@ def _troubles(ctx: Context, deployment_id: str) -> list[str]:
         if run.expected_start and now - run.expected_start > _LATE_AFTER
     ]
     ours = flow_runs.runs(tags=[ctx.mark])
-    completed = {tag for run in ours if run.type == "COMPLETED" for tag in run.tags}
-    for run in ours:
-        replaced = any(tag in completed for tag in run.tags if tag.startswith(f"{ctx.mark}:"))
-        if (
-            run.type not in ("COMPLETED", "SCHEDULED")
-            and ctx.tag(failure_cases.FAILING) not in run.tags
-            and not replaced
-        ):
-            troubles.append(f"{run.name} is {run.state}")
-    return troubles
+    well = {tag for run in ours if run.type == "COMPLETED" for tag in run.tags if tag.startswith(f"{ctx.mark}:")}
+    well.add(ctx.tag("28-failing"))
+    return troubles + [
+        f"{run.name} is {run.state}"
+        for run in ours
+        if run.type not in ("COMPLETED", "SCHEDULED") and not well & run.tags
+    ]

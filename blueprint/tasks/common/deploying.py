@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from blueprint.core.http import NotReady
 from blueprint.core.task import TaskControl, TaskFailed
 from blueprint.core.waiting import wait_until
@@ -12,16 +10,12 @@ from blueprint.prefect_adapter import deployments
 from blueprint.prefect_adapter.desired_state import MADE_BY, DesiredDeployment
 from blueprint.prefect_adapter.models import Deployment
 from blueprint.tasks.common import orphans
-from blueprint.tasks.common.proofs import RESTORE_DEPLOYMENT
+from blueprint.tasks.common.proofs import RESTORE_DEPLOYMENT, failing
 from blueprint.tasks.context import Context
 
 
 def own_deployment(ctx: Context, target: DesiredDeployment) -> Deployment | None:
-    """Return the server's deployment of that name; None if the name is free.
-
-    Raises:
-        TaskFailed: It is somebody else's.
-    """
+    """Return the server's deployment of that name, which must be Blueprint's; None if the name is free."""
     found = deployments.deployment(target.flow_name, target.name)
     if found is not None and found.description != MADE_BY:
         raise TaskFailed(
@@ -30,22 +24,6 @@ def own_deployment(ctx: Context, target: DesiredDeployment) -> Deployment | None
             hint="Choose another name with `deployment` in [tool.blueprint], or delete that one, and run again.",
         )
     return found
-
-
-def require_unique_name(ctx: Context, target: DesiredDeployment) -> None:
-    """Refuse two flows of the same name in different files: the second deployment would replace the first.
-
-    Raises:
-        TaskFailed: There are two.
-    """
-    targets = [dataclasses.replace(ctx, settings=settings).desired_deployment() for settings in ctx.every]
-    same = [other.entrypoint for other in targets if (other.flow_name, other.name) == (target.flow_name, target.name)]
-    if len(same) > 1:
-        raise TaskFailed(
-            f"{' and '.join(same)} would both be the deployment {target.flow_name}/{target.name}.",
-            where_to_look="pyproject.toml [tool.blueprint] deployments",
-            hint="Give each another `deployment` there, or their flows other names, and run again.",
-        )
 
 
 def deploy(ctx: Context, target: DesiredDeployment, control: TaskControl) -> str:
@@ -60,21 +38,22 @@ def deploy(ctx: Context, target: DesiredDeployment, control: TaskControl) -> str
         if before is not None and made.id != before.id:
             raise TaskFailed(f"Deploying again changed the deployment's id from {before.id} to {made.id}.")
         before = made
-    return "; ".join(differences)
+    return differences
 
 
-def _differences(target: DesiredDeployment, found: Deployment | None) -> list[str]:
-    return ["it was not registered"] if found is None else target.differences(found)
+def _differences(target: DesiredDeployment, found: Deployment | None) -> str:
+    return "it was not registered" if found is None else "; ".join(target.differences(found))
 
 
-def serve(ctx: Context, control: TaskControl, before: list[tuple[DesiredDeployment, Deployment | None]]) -> str:
+def serve(ctx: Context, control: TaskControl) -> str:
     """Have one process serve all deployments; return why it had to be started, if it had."""
+    targets = [deployment.desired_deployment(control) for deployment in ctx.each().values()]
+    different = [(target.name, _differences(target, own_deployment(ctx, target))) for target in targets]
     started = ctx.platform.worker.ensure(control)
     if started.changed:
         lost = orphans.crash_those_before_the_worker(ctx, specs.RUNNER)
         return because(started.reason or "it was not served", lost)
-    different = [(target.name, "; ".join(_differences(target, found))) for target, found in before]
-    reasons = [text if len(before) == 1 else f"{name}: {text}" for name, text in different if text]
+    reasons = [text if len(targets) == 1 else f"{name}: {text}" for name, text in different if text]
     if reasons:  # the process lives but what it registered is gone or other: only a new start registers again
         ctx.services.stop(specs.RUNNER, control)
         ctx.platform.worker.ensure(control)
@@ -82,25 +61,20 @@ def serve(ctx: Context, control: TaskControl, before: list[tuple[DesiredDeployme
 
 
 def wait_as_wanted(ctx: Context, target: DesiredDeployment, control: TaskControl) -> Deployment:
-    """Wait until the server's deployment is as wanted, and return it.
-
-    Raises:
-        TaskFailed: It is not.
-    """
+    """Wait until the server's deployment is as wanted, and return it."""
 
     def there() -> Deployment:
         found = deployments.deployment(target.flow_name, target.name)
-        differences = ["not registered yet"] if found is None else target.differences(found)
+        differences = "not registered yet" if found is None else "; ".join(target.differences(found))
         if found is None or differences:
-            raise NotReady("; ".join(differences))
+            raise NotReady(differences)
         return found
 
     if ctx.settings.serves:  # the serving process registers it by itself, soon after its start
         return wait_until(control, there)
-    try:
+    where = f"{ctx.settings.server_url}/deployments"
+    with failing("The deployment was made, but is not as wanted", where_to_look=where, hint=RESTORE_DEPLOYMENT):
         return there()
-    except NotReady as error:
-        raise TaskFailed(f"The deployment was made, but {error}.", hint=RESTORE_DEPLOYMENT) from None
 
 
 def because(reason: str, crashed: list[str]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from blueprint.core.errors import ApiError
 from blueprint.core.http import NotReady
 from blueprint.core.task import TaskControl
 from blueprint.platform import specs
@@ -23,7 +24,7 @@ from blueprint.processes.ownership import tagged_processes
 from blueprint.processes.table import command_line, variable
 from blueprint.tasks.context import Context
 
-AT_WORK = ("PENDING", "RUNNING", "CANCELLING")
+_AT_WORK = ("PENDING", "RUNNING", "CANCELLING")
 MESSAGE = "Its process is gone, and nobody was left to say so. Marked by Blueprint."
 _RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # Prefect gives it to the process of each flow run
 # flow.serve forks a run's process by multiprocessing, which does not tell from outside which run it has: with one of
@@ -34,7 +35,7 @@ _START_SECONDS = 60.0  # within which it starts one that it has taken; a busy ma
 _LOOK_SECONDS = 2.0  # a look goes through all processes of the machine
 
 
-def have_processes(ctx: Context, runs: Iterable[Run]) -> set[str]:
+def _have_processes(ctx: Context, runs: Iterable[Run]) -> set[str]:
     """Return the ids of those of the flow runs that have, or may have, a running process of ours."""
     tagged = tagged_processes(ctx.services.workspace).values()
     run_of = {process.pid: variable(process.pid, _RUN_VARIABLE) for family in tagged for process in family}
@@ -44,26 +45,23 @@ def have_processes(ctx: Context, runs: Iterable[Run]) -> set[str]:
     return named | {run.id for run in runs if run.pid in run_of and run_of[run.pid] is None}
 
 
-def crash_those_before_the_worker(ctx: Context, name: str = specs.WORKER) -> list[str]:
+def crash_those_before_the_worker(ctx: Context, service: str = specs.WORKER) -> list[str]:
     """Mark the deployments' runs that ours took before this process of it was started, and that have no process.
-
-    Args:
-        ctx: Of the task.
-        name: The service that executes runs here.
 
     Returns:
         The names of the runs that were marked.
     """
-    record = ctx.services.record(name)
+    record = ctx.services.record(service)
     process = find_again(record.identity) if record else None
     if process is None:
         return []
     started = datetime.now(UTC) - timedelta(seconds=process.age())
     names = {own.settings.deployment for own in ctx.each().values()}
     found = [deployment for name in sorted(names) for deployment in deployments.deployments_named(name)]
-    at_work = [run for deployment in found for run in flow_runs.runs(deployment_id=deployment.id, types=AT_WORK)]
-    lost = [run for run in _without_process(ctx, at_work) if _is_ours(ctx, run)]
-    return _crash(run for run in lost if flow_runs.transitions(run.id)[-1].at < started)
+    at_work = [run for deployment in found for run in flow_runs.runs(deployment_id=deployment.id, types=_AT_WORK)]
+    executing = _have_processes(ctx, at_work) if at_work else set()
+    lost = [run for run in at_work if run.id not in executing and _is_ours(ctx, run)]
+    return crash(run for run in lost if flow_runs.transitions(run.id)[-1].at < started)
 
 
 def crash_if_lost(ctx: Context, run: Run, control: TaskControl) -> bool:
@@ -80,7 +78,7 @@ def crash_if_lost(ctx: Context, run: Run, control: TaskControl) -> bool:
         control.waiting(f"the process of flow run {run.name}, which is {now.state}")
         control.pause(_LOOK_SECONDS)
         run = now
-    _crash([run])
+    crash([run])
     return True
 
 
@@ -100,11 +98,11 @@ class Watch:
     def sees_lost(self, run: Run) -> bool:
         """Tell whether the run, as just read, is at work without a process, and has been for a while."""
         now = self.control.clock()
-        if run.type not in AT_WORK:
+        if run.type not in _AT_WORK:
             self.missing_since = None
         elif now >= self._next_look:
             self._next_look = now + _LOOK_SECONDS
-            if run.id in have_processes(self.ctx, [run]):
+            if run.id in _have_processes(self.ctx, [run]):
                 self.missing_since = None
             elif self.missing_since is None:
                 self.missing_since = now
@@ -119,30 +117,17 @@ def local_tag(ctx: Context) -> str:
 
 
 def crash_local(ctx: Context) -> list[str]:
-    """Mark the deployment's local runs here that were at work; to be called when none of their processes is left.
-
-    Returns:
-        The names of the runs that were marked.
-    """
-    return _crash(flow_runs.runs(tags=[local_tag(ctx)], types=AT_WORK))
+    """Mark the deployment's local runs here that were at work, once none of their processes is left; return names."""
+    return crash(flow_runs.runs(tags=[local_tag(ctx)], types=_AT_WORK))
 
 
-def crash(run: Run) -> None:
-    """Mark one run, unless it has ended by itself meanwhile."""
-    flow_runs.set_crashed(run.id, MESSAGE, force=run.type == "CANCELLING")  # which goes nowhere else by itself
-
-
-def _crash(runs: Iterable[Run]) -> list[str]:
+def crash(runs: Iterable[Run]) -> list[str]:
+    """Mark runs, unless they have ended by themselves meanwhile, and return their names."""
     names = []
     for run in runs:
-        crash(run)
+        flow_runs.set_crashed(run.id, MESSAGE, force=run.type == "CANCELLING")  # which goes nowhere else by itself
         names.append(run.name)
     return names
-
-
-def _without_process(ctx: Context, runs: list[Run]) -> list[Run]:
-    executing = have_processes(ctx, runs) if runs else set()
-    return [run for run in runs if run.id not in executing]
 
 
 def _is_ours(ctx: Context, run: Run) -> bool:
@@ -154,5 +139,5 @@ def _is_ours(ctx: Context, run: Run) -> bool:
         return True
     try:
         return set(read_workers(ctx.platform.api, ctx.settings.pool)) <= {ours}
-    except NotReady:
+    except (NotReady, ApiError):
         return False  # not proven ours

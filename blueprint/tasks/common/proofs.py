@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from blueprint.core.errors import ApiError, TimedOut
@@ -23,25 +24,20 @@ RESTORE_WORKER = "Run `python run_blueprint.py --resume-from 13` to restart it."
 RESTORE_DEPLOYMENT = "Run `python run_blueprint.py --resume-from 15` to deploy it again."
 
 
-class WorkerGone(TaskFailed):
-    """The worker's process is not there: waiting would not help."""
+@contextlib.contextmanager
+def failing(what: str, *, where_to_look: str, hint: str = "") -> Iterator[None]:
+    """Fail the task with this sentence, and the reason, if something is not ready."""
+    try:
+        yield
+    except NotReady as error:
+        raise TaskFailed(f"{what}: {error.reason}.", where_to_look=where_to_look, hint=hint) from None
 
 
 def prove_server(ctx: Context) -> dict[str, Any]:
-    """Read from the running system that the server is ours, ready, and of the installed version.
-
-    Raises:
-        TaskFailed: Any of it is not so.
-        EnvironmentRefused: A stranger holds its port.
-    """
-    try:
+    """Read from the running system that the server is ours, ready, and of the installed version."""
+    hint = "Run `python run_blueprint.py --resume-from 8` to start it again."
+    with failing("The Prefect server is not ready", where_to_look="logs/server.log", hint=hint):
         version, instances = status.read_server(ctx.platform)
-    except NotReady as error:
-        raise TaskFailed(
-            f"The Prefect server is not ready: {error.reason}.",
-            where_to_look="logs/server.log",
-            hint="Run `python run_blueprint.py --resume-from 8` to start it again.",
-        ) from None
     installed = importlib.metadata.version("prefect")
     if version != installed:
         raise TaskFailed(
@@ -52,21 +48,10 @@ def prove_server(ctx: Context) -> dict[str, Any]:
 
 
 def prove_serving_process(ctx: Context) -> dict[str, Any]:
-    """Read from the running system that the serving process is ours and alive.
-
-    Raises:
-        TaskFailed: It is not.
-        EnvironmentRefused: A stranger holds its port.
-    """
-    try:
-        instances = status.require_up(ctx.platform.worker)
-    except NotReady as error:
-        raise TaskFailed(
-            f"The serving process is not alive: {error.reason}.",
-            where_to_look="logs/worker.log",
-            hint="Run `python run_blueprint.py --resume-from 15` to start it again.",
-        ) from None
-    return {"serving": True, **_process(instances)}
+    """Read from the running system that the serving process is ours and alive."""
+    hint = "Run `python run_blueprint.py --resume-from 15` to start it again."
+    with failing("The serving process is not alive", where_to_look="logs/worker.log", hint=hint):
+        return {"serving": True, **_process(status.require_up(ctx.platform.worker))}
 
 
 def _process(instances: Sequence[ProcessIdentity]) -> dict[str, Any]:
@@ -90,87 +75,43 @@ def require_process_pool(ctx: Context) -> Pool:
     return found
 
 
-def pool_details(pool: Pool) -> dict[str, Any]:
-    """Return the details of a work pool that the journal keeps."""
-    return {
-        "name": pool.name,
-        "type": pool.type,
-        "paused": pool.paused,
-        "concurrency_limit": pool.concurrency_limit,
-        "status": pool.status,
-    }
-
-
-def prove_worker(ctx: Context) -> dict[str, Any]:
-    """Read from the running system that our worker is alive, healthy, and online in the pool.
-
-    Raises:
-        TaskFailed: Any of it is not so.
-        EnvironmentRefused: A stranger holds its port.
-    """
-    try:
-        instances = ctx.platform.worker.instances()
-    except NotReady as error:
-        raise WorkerGone(
-            f"The worker is not running: {error.reason}.", where_to_look="logs/worker.log", hint=RESTORE_WORKER
-        ) from None
-    worker = read_worker(ctx)
-    if not worker.is_online:
-        raise TaskFailed(
-            f"The server sees the worker {worker.name} as {worker.status}.",
-            where_to_look="logs/worker.log",
-            hint=RESTORE_WORKER,
-        )
-    try:
-        ctx.platform.worker.check()
-    except NotReady as error:
-        raise TaskFailed(
-            f"The worker's health endpoint is not well: {error.reason}.",
-            where_to_look="logs/worker.log",
-            hint=RESTORE_WORKER,
-        ) from None
-    beat = worker.last_heartbeat.isoformat() if worker.last_heartbeat else None
-    return {"name": worker.name, "status": worker.status, "last_heartbeat": beat, **_process(instances)}
-
-
 def await_worker(ctx: Context, control: TaskControl, seconds: float | None = None) -> dict[str, Any]:
-    """Wait for what `prove_worker` proves: a server that is busy with many runs hears heartbeats late.
+    """Wait until our worker is alive, healthy, and online in the pool, by default for the task's time.
 
-    Raises:
-        TaskFailed: It is not so after so many seconds (by default the task's), or the worker is not running.
+    A server that is busy with many runs hears heartbeats late; but a process that is not there is not waited for.
     """
+    service = ctx.platform.worker
 
     def online() -> dict[str, Any]:
+        with failing("The worker is not running", where_to_look="logs/worker.log", hint=RESTORE_WORKER):
+            instances = service.instances()
         try:
-            return prove_worker(ctx)
-        except WorkerGone:
-            raise
+            worker = read_worker(ctx)
         except (TaskFailed, ApiError) as error:
             raise NotReady(error.what) from None
+        if not worker.is_online:
+            raise NotReady(f"the server sees the worker {worker.name} as {worker.status}")
+        try:
+            service.check()
+        except NotReady as error:
+            raise NotReady(f"the worker's health endpoint is not well: {error.reason}") from None
+        beat = worker.last_heartbeat.isoformat() if worker.last_heartbeat else None
+        return {"name": worker.name, "status": worker.status, "last_heartbeat": beat, **_process(instances)}
 
     try:
         return wait_until(control, online, seconds=seconds)
     except TimedOut as error:
-        log = ctx.platform.worker.log()
+        log = service.log()
         said = f" Its log says: {log.telling_line(most_lines=_LAST_LINES)}" if log else ""
         raise TaskFailed(f"{error.what}{said}", where_to_look="logs/worker.log", hint=RESTORE_WORKER) from None
 
 
 def read_worker(ctx: Context) -> status.Worker:
-    """Read our worker as the server sees it.
-
-    Raises:
-        TaskFailed: The server does not know it.
-    """
+    """Read our worker as the server sees it."""
     name = specs.worker_name(ctx.services.workspace)
-    try:
+    hint = "Run `python run_blueprint.py verify`, then `python run_blueprint.py --resume`."
+    with failing("The server cannot be asked for its workers", where_to_look="logs/server.log", hint=hint):
         worker = status.read_workers(ctx.platform.api, ctx.settings.pool).get(name)
-    except NotReady as error:
-        raise TaskFailed(
-            f"The server cannot be asked for its workers: {error.reason}.",
-            where_to_look="logs/server.log",
-            hint="Run `python run_blueprint.py verify`, then `python run_blueprint.py --resume`.",
-        ) from None
     if worker is None:
         raise TaskFailed(
             f"The server knows no worker {name} in the pool {ctx.settings.pool}.",
@@ -181,11 +122,7 @@ def read_worker(ctx: Context) -> status.Worker:
 
 
 def prove_deployment(ctx: Context) -> Deployment:
-    """Read the deployment by name and compare all of it with the definition.
-
-    Raises:
-        TaskFailed: It is not there, or other than defined.
-    """
+    """Read the deployment by name and compare all of it with the definition."""
     found = ctx.require_deployment()
     differences = ctx.desired_deployment().differences(found)
     if differences:
@@ -195,19 +132,3 @@ def prove_deployment(ctx: Context) -> Deployment:
             hint=RESTORE_DEPLOYMENT,
         )
     return found
-
-
-def deployment_details(found: Deployment) -> dict[str, Any]:
-    """Return the details of a deployment that the journal keeps."""
-    return {
-        "id": found.id,
-        "name": found.name,
-        "entrypoint": found.entrypoint,
-        "pool": found.pool,
-        "parameters": dict(found.parameters),
-        "schema": dict(found.schema),
-        "version": found.version,
-        "tags": sorted(found.tags),
-        "schedules": [{"active": schedule.active, **schedule.definition} for schedule in found.schedules],
-        "status": found.status,
-    }

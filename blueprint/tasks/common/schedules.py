@@ -23,25 +23,19 @@ _SPARE = timedelta(minutes=2)  # a run made nearer than this might be started be
 
 
 def require_active(ctx: Context) -> tuple[Deployment, dict[str, Any]]:
-    """Return the deployment, and its schedule as the server has it.
-
-    Raises:
-        TaskSkipped: No schedule is configured.
-        TaskFailed: The server's schedule is another one, or is not active.
-    """
+    """Return the deployment, and its schedule as the server has it, which must be active."""
     if not ctx.settings.has_schedule:
         raise TaskSkipped("no schedule is configured")
     found = ctx.require_deployment()
     definition = dict(ctx.desired_deployment().schedule or {})
     active = [dict(schedule.definition) for schedule in found.schedules if schedule.active]
-    matching = [schedule for schedule in active if same_schedule(definition, schedule)]
-    if found.paused or len(active) != 1 or not matching:
+    if found.paused or len(active) != 1 or not same_schedule(definition, active[0]):
         raise TaskFailed(
             f"The server's schedule is {active or 'not active'}{', paused' if found.paused else ''}, not {definition}.",
             where_to_look=f"{ctx.settings.server_url}/deployments/deployment/{found.id}",
             hint=RESTORE_DEPLOYMENT,
         )
-    return found, matching[0]
+    return found, active[0]
 
 
 def prove_coming_runs(
@@ -51,29 +45,25 @@ def prove_coming_runs(
 
     Returns:
         When it runs next, in words, and the times that were compared, in the schedule's zone.
-
-    Raises:
-        TaskFailed: A run is due at another time.
-        TimedOut: The server did not make the runs.
     """
-    return wait_until(control, lambda: _coming_runs(ctx, deployment, definition), what="the coming runs")
 
+    def compared() -> tuple[str, list[str]]:
+        now = datetime.now(UTC)
+        fires = list(islice(schedule.fire_times(definition, now), _COMPARED))
+        expected = [time for time in fires if time <= now + _HORIZON]
+        end = expected[-1] if len(expected) == _COMPARED else now + _HORIZON
+        found = scheduled_runs(deployment.id, now, end)
+        if len(found) < len(expected):
+            raise NotReady(f"{len(found)} of {len(expected)} coming runs exist")
+        _require_same(ctx, deployment, expected, found.values())
+        times = _local(ctx, fires)
+        if expected:
+            return f"next run {times[0]}", times[: len(expected)]
+        if fires:
+            return f"next run {times[0][:10]}, beyond the server's horizon of 100 days", []
+        return "no further run: the schedule has ended", []
 
-def _coming_runs(ctx: Context, deployment: Deployment, definition: dict[str, Any]) -> tuple[str, list[str]]:
-    now = datetime.now(UTC)
-    fires = list(islice(schedule.fire_times(definition, now), _COMPARED))
-    expected = [time for time in fires if time <= now + _HORIZON]
-    end = expected[-1] if len(expected) == _COMPARED else now + _HORIZON
-    found = scheduled_runs(deployment.id, now, end)
-    if len(found) < len(expected):
-        raise NotReady(f"{len(found)} of {len(expected)} coming runs exist")
-    _require_same(ctx, deployment, expected, found.values())
-    local = _local(ctx, expected)
-    if expected:
-        return f"next run {local[0]}", local
-    if fires:
-        return f"next run {_local(ctx, fires)[0][:10]}, beyond the server's horizon of 100 days", local
-    return "no further run: the schedule has ended", local
+    return wait_until(control, compared, what="the coming runs")
 
 
 def prove_clock_change(ctx: Context, deployment: Deployment, definition: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -83,9 +73,6 @@ def prove_clock_change(ctx: Context, deployment: Deployment, definition: dict[st
 
     Returns:
         The result in words, and the details.
-
-    Raises:
-        TaskFailed: A run is due at another time.
     """
     now = datetime.now(UTC)
     change = schedule.next_clock_change(ctx.settings.timezone, now)

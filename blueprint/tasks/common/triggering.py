@@ -1,31 +1,42 @@
-"""Triggering a deployment once per case and execution, waiting for the run, and proving what it did."""
+"""Triggers one flow run for each case of an execution: by the API, or by Prefect's command as a user does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import shlex
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from blueprint.core.http import NotReady
-from blueprint.core.task import TaskControl, TaskFailed
-from blueprint.core.waiting import wait_until
-from blueprint.platform import specs
+from blueprint.config.redaction import REDACTOR
+from blueprint.core.task import Evidence, TaskControl, TaskFailed, TaskSkipped
+from blueprint.platform import environment
 from blueprint.prefect_adapter import flow_runs
-from blueprint.prefect_adapter.models import Run, Transition
+from blueprint.prefect_adapter.client import Refused
+from blueprint.prefect_adapter.models import Run
 from blueprint.tasks.common import orphans
+from blueprint.tasks.common.runs import (
+    effect_summary,
+    parameters_by_case,
+    prove_completed,
+    require_parameters,
+    require_run,
+    wait_for_end,
+)
 from blueprint.tasks.context import Context
 
 _ENDED_BADLY = ("CRASHED", "CANCELLED", "CANCELLING")
-ORDER = ("SCHEDULED", "PENDING", "RUNNING", "COMPLETED")
-SETTLING_SECONDS = 15.0
+_NICENESS = 5  # the command imports Prefect while the runs before it are at work
+_LONGEST_ARGUMENT = 100_000  # bytes; the system takes little more
 
 
 @dataclass(frozen=True)
 class Triggered:
-    """A run of this execution, whether it was made just now, and why."""
+    """A run of this execution; the reason why it was made just now, empty if it was there."""
 
     run: Run
-    created: bool
     reason: str = ""
 
 
@@ -37,202 +48,127 @@ def trigger(
     *,
     lost: tuple[str, ...] = ("FAILED",),
 ) -> Triggered:
-    """Have one flow run for a case of this execution: the one that is there, or a new one.
+    """Have one flow run for a case of this execution, made by the API unless it is there.
 
-    The key makes it exactly one, also when the executor is killed between asking and hearing the answer. A run that
-    ended otherwise than it should (the states `lost`, a crash, a cancellation) is not counted, and another is made;
-    so is one whose process is gone.
-
-    Raises:
-        Refused: The server does not accept the parameters.
-    """
-    earlier = ctx.runs_of(case)
-    there = run_there(ctx, earlier, control, lost=lost)
-    if there is not None:
-        return Triggered(there, created=False)
-    tag = ctx.tag(case)
-    deployed = ctx.require_deployment()
-    made = flow_runs.create_run(deployed.id, parameters, tags=ctx.tags(case), idempotency_key=f"{tag}:{len(earlier)}")
-    return Triggered(made, created=True, reason=why_another(earlier))
-
-
-def run_there(
-    ctx: Context, earlier: list[Run], control: TaskControl, *, lost: tuple[str, ...] = ("FAILED",)
-) -> Run | None:
-    """Return the latest of these runs that counts: that did not end otherwise than it should, nor lost its process."""
-    for run in reversed(earlier):
-        if run.type not in (*lost, *_ENDED_BADLY) and not orphans.crash_if_lost(ctx, run, control):
-            return run
-    return None
-
-
-def why_another(earlier: list[Run]) -> str:
-    """Return why another run is made beside these."""
-    if not earlier:
-        return "no such run of this execution yet"
-    last = require_run(earlier[-1].id)
-    return f"the run before, {last.name}, ended {last.state}: {last.message or 'no message'}"
-
-
-def wait_for_end(ctx: Context, run: Run, control: TaskControl) -> Run:
-    """Wait until a run is final, well or not; one that loses its process becomes Crashed.
-
-    Raises:
-        TaskFailed: It did not end within the task's deadline, or there is nobody to execute it.
-    """
-    watch = orphans.Watch(ctx, control)
-
-    def ended() -> Run:
-        now = require_run(run.id)
-        if not now.is_final:
-            if watch.sees_lost(now):
-                orphans.crash(now)
-            raise NotReady(f"flow run {now.name} is {now.state}{_idle(ctx, now)}")
-        return now
-
-    return wait_until(control, ended, first=0.1, most=0.5)
-
-
-def _idle(ctx: Context, run: Run) -> str:
-    """Return why nobody takes a run that is due, to be said beside its state."""
-    service = specs.RUNNER if ctx.settings.serves else specs.WORKER
-    state = ctx.services.state(service)
-    if state in ("running", "frozen"):
-        return "" if state == "running" else f", and the {service} is frozen"
-    if run.type != "SCHEDULED":
-        return ""
-    raise TaskFailed(
-        f"The {service} that should execute flow run {run.name} is not running: {state}.",
-        where_to_look="logs/worker.log",
-        hint="Run `python run_blueprint.py --resume-from 13` to start it again.",
-    )
-
-
-def require_run(run_id: str) -> Run:
-    """Read a run that must be there.
-
-    Raises:
-        TaskFailed: The server does not know it.
-    """
-    found = flow_runs.run(run_id)
-    if found is None:
-        raise TaskFailed(
-            f"The server no longer knows the flow run {run_id}.",
-            hint="It was deleted; run `python run_blueprint.py --phase 3` for new runs.",
-        )
-    return found
-
-
-def prove_completed(ctx: Context, run: Run, control: TaskControl) -> dict[str, Any]:
-    """Read a run back: Completed through the right states, with task runs, and its effect there.
+    The key makes it exactly one, also when the executor is killed between asking and hearing the answer.
 
     Args:
         ctx: Of the task.
-        run: A run that has ended.
-        control: Bounds the wait for the task runs, which reach the server as events, some after the flow run's end.
-
-    Returns:
-        The facts: id, name, states with times, task runs, and what the configured check found.
-
-    Raises:
-        TaskFailed: Any of it is not so.
+        control: Of the task.
+        case: Its tag marks the run.
+        parameters: Of the run; None for the deployment's.
+        lost: The states in which a run is not counted, beside a crash and a cancellation.
     """
-    where = f"{ctx.settings.server_url}/runs/flow-run/{run.id}"
-    if run.type != "COMPLETED":
-        raise TaskFailed(
-            f"Flow run {run.name} ended {run.state}, not Completed: {run.message or 'no message'}",
-            where_to_look=f"{where} and logs/worker.log",
-            hint="Mend what the run's logs say, then run `python run_blueprint.py --resume`.",
-            details={"flow_run_id": run.id, "parameters": dict(run.parameters)},
-        )
-    states = flow_runs.transitions(run.id)
-    task_runs = settled_task_runs(ctx, run, control)
-    expected = len(ctx.settings.tasks)
-    # A flow that we know nothing of may live with a failed task and say so: it is the flow run that must be Completed.
-    unfinished = [task.name for task in task_runs if task.type != "COMPLETED" and (expected or not task.is_final)]
-    if unfinished or len(task_runs) < expected:
-        raise TaskFailed(
-            f"Flow run {run.name} has {len(task_runs)} task runs, {len(unfinished)} of them not Completed; "
-            f"expected {expected or 'all'} Completed.",
-            where_to_look=where,
-        )
-    return {
-        "flow_run_id": run.id,
-        "name": run.name,
-        "parameters": dict(run.parameters),
-        "states": [{"state": state.name, "at": state.at.isoformat()} for state in states],
-        "task_runs": _by_name(task_runs),
-        "effect": dict(ctx.effect(run, control)),
-    }
 
-
-def _by_name(task_runs: list[Run]) -> dict[str, str]:
-    """Return each task run's state; names end in three hexadecimal digits, which 200 runs soon share."""
-    states: dict[str, str] = {}
-    for task in task_runs:
-        states[task.name if task.name not in states else f"{task.name} ({task.id})"] = task.state
-    return states
-
-
-def settled_task_runs(ctx: Context, run: Run, control: TaskControl) -> list[Run]:
-    """Return the task runs once all of them have arrived at the server and ended.
-
-    Without any news for `SETTLING_SECONDS` they are given back as they are: it is for the caller to judge them.
-    """
-    expected = len(ctx.settings.tasks)
-    news: tuple[int, int] = (-1, -1)
-    since = control.clock()
-
-    def settled() -> list[Run]:
-        nonlocal news, since
-        seen = flow_runs.task_runs(run.id)
-        moving = sum(not task.is_final for task in seen)
-        if news != (len(seen), moving):
-            news, since = (len(seen), moving), control.clock()
+    def make(earlier: list[Run]) -> Run:
+        key = f"{ctx.tag(case)}:{len(earlier)}"
+        deployed = ctx.require_deployment()
         try:
-            if moving or len(seen) < expected:
-                raise NotReady(f"{moving} of {len(seen)} task runs of {run.name} have not ended for the server yet")
-            missing = set() if expected else _logged_task_runs(run) - {task.id for task in seen}
-            if missing:
-                raise NotReady(f"the server has not heard of {len(missing)} task runs of {run.name} yet")
-        except NotReady:
-            if control.clock() - since < SETTLING_SECONDS:
-                raise
-        return seen
+            return flow_runs.create_run(deployed.id, parameters, tags=ctx.tags(case), idempotency_key=key)
+        except Refused as error:
+            raise TaskFailed(
+                f"The server refused the parameters of the run for case {case}: {error}",
+                where_to_look="pyproject.toml [tool.blueprint] parameters and acceptance",
+                hint="Correct the parameters there, then run `python run_blueprint.py --resume`.",
+            ) from error
 
-    return wait_until(control, settled, first=0.2, most=1.0)
+    return _have_run(ctx, control, case, lost, make)
 
 
-def _logged_task_runs(run: Run) -> set[str]:
-    """Return the ids of the task runs that wrote to the log, once the flow run's last line is there.
+def _have_run(
+    ctx: Context, control: TaskControl, case: int | str, lost: tuple[str, ...], make: Callable[[list[Run]], Run]
+) -> Triggered:
+    """Return the latest run that did not end otherwise than it should, nor lost its process; else make another."""
+    earlier = ctx.runs_of(case)
+    for run in reversed(earlier):
+        if run.type not in (*lost, *_ENDED_BADLY) and not orphans.crash_if_lost(ctx, run, control):
+            return Triggered(run)
+    reason = "no such run of this execution yet"
+    if earlier:
+        last = require_run(earlier[-1].id)
+        reason = f"the run before, {last.name}, ended {last.state}: {last.message or 'no message'}"
+    return Triggered(make(earlier), reason)
 
-    How many task runs a flow makes is known to nobody before, and each of them logs how it ended.
+
+def run_case(ctx: Context, control: TaskControl, case: int, name: str, *, as_json: bool) -> Evidence:
+    """Trigger a configured case by Prefect's command, wait for its run's end, and prove what it did."""
+    parameters = parameters_by_case(ctx).get(case)
+    if parameters is None:
+        raise TaskSkipped(f"no acceptance case `{name}` is configured")
+    flow_name = ctx.flow(control).name  # from here on the flow's secrets are known
+    deployment = f"{flow_name}/{ctx.require_deployment().name}"
+    arguments, given = command(deployment, parameters, as_json=as_json, tags=ctx.tags(case), redact=REDACTOR)
+    shown = shlex.join(("prefect", *arguments))
+    child = f"trigger-{case}{f'-{ctx.key}' if ctx.key else ''}"
+
+    def make(earlier: list[Run]) -> Run:
+        control.waiting("`prefect deployment run` to trigger it")
+        env = environment.for_child(ctx.settings, ctx.workspace, COLUMNS="1000")
+        program = Path(sys.executable).with_name("prefect")
+        finished = ctx.run_child(child, [program, *arguments], control, env=env, niceness=_NICENESS, given=given)
+        if finished.returncode != 0:
+            said = " ".join(f"{finished.errors} {finished.output}".split())
+            raise TaskFailed(
+                f"`{shown}` ended with exit code {finished.returncode}: {said[-1000:]}",
+                where_to_look="pyproject.toml [tool.blueprint.acceptance]",
+                hint="Correct the parameters there, then run `python run_blueprint.py --resume`.",
+            )
+        known = {run.id for run in earlier}
+        made = [run for run in ctx.runs_of(case) if run.id not in known]
+        if not made:
+            raise TaskFailed(
+                f"`{shown}` ended with exit code 0, but the server has no flow run with its tag.",
+                where_to_look=f"{ctx.settings.server_url}/runs",
+            )
+        return made[-1]
+
+    # The command takes no idempotency key: one that an execution left when it was killed is ended before the look.
+    ctx.end_child(child, control)
+    made = _have_run(ctx, control, case, ("FAILED",), make)
+    run = wait_for_end(ctx, made.run, control)
+    details = prove_completed(ctx, run, control)
+    require_parameters(ctx, run, parameters)
+    return Evidence(
+        f"run {run.name} with {dict(parameters)}: Completed, {effect_summary(details)}",
+        {"command": shown, "through_stdin": bool(given), **details},
+        changed=bool(made.reason),
+        reason=made.reason,
+    )
+
+
+def command(
+    deployment: str,
+    parameters: Mapping[str, Any],
+    *,
+    as_json: bool,
+    tags: tuple[str, ...],
+    redact: Callable[[Any], Any],
+) -> tuple[list[str], str]:
+    """Return the arguments of `prefect` for a run with these parameters, and the text for its standard input.
+
+    Everybody on the machine can read the arguments: values that hold a secret go through standard input, and so do
+    those that are too long.
+
+    Args:
+        deployment: As `flow/deployment`.
+        parameters: Of the run, beside the deployment's defaults.
+        as_json: Whether all of them as one JSON text, or each as `key=value`.
+        tags: Of the run.
+        redact: Replaces the secrets in JSON values.
     """
-    lines = flow_runs.log_lines(run.id)
-    if not any(line.task_run_id is None and line.message.startswith("Finished in state") for line in lines):
-        raise NotReady(f"the last log line of {run.name} has not arrived yet")
-    return {line.task_run_id for line in lines if line.task_run_id}
 
+    def is_hidden(value: Any) -> bool:
+        return redact(value) != value or len(json.dumps(value)) > _LONGEST_ARGUMENT
 
-def in_order(states: list[Transition]) -> bool:
-    """Tell whether the states are Scheduled → Pending → Running → Completed; Late is a Scheduled one.
-
-    A crash that was told by us does not count when the run has completed: its process was there after all.
-    """
-    types = [state.type for state in states if state.message != orphans.MESSAGE]
-    return tuple(dict.fromkeys(types)) == ORDER and types == sorted(types, key=ORDER.index)
-
-
-def task_runs_summary(details: Mapping[str, Any]) -> str:
-    """Return how many task runs there were, and those that did not complete."""
-    states = [state for state in details["task_runs"].values() if state not in ("Completed", "Cached")]
-    others = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    return f"{len(details['task_runs'])} task runs{f' ({others})' if others else ''}"
-
-
-def effect_summary(details: Mapping[str, Any]) -> str:
-    """Return the check's finding in a few words for a summary line."""
-    effect = details.get("effect") or {}
-    if "rows" in effect:
-        return f"{effect['rows']} rows in {effect.get('table', 'the warehouse')}"
-    return ", ".join(f"{key} {value}" for key, value in effect.items()) or "no check configured"
+    arguments = ["deployment", "run", deployment]
+    if as_json:
+        hidden = parameters if is_hidden(parameters) else {}
+        arguments += [] if hidden else ["--params", json.dumps(parameters)]
+    else:
+        hidden = {name: value for name, value in parameters.items() if is_hidden(value)}
+        for name, value in parameters.items():
+            arguments += [] if name in hidden else ["--param", f"{name}={json.dumps(value)}"]
+    arguments += ["--params", "-"] if hidden else []
+    for tag in tags:
+        arguments += ["--tag", tag]
+    return arguments, json.dumps(hidden) if hidden else ""

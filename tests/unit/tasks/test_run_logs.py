@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from blueprint.processes.log import ServiceLog
-from blueprint.tasks.common.run_logs import written
+from blueprint.tasks.t26_check_logs_accessibility import written
 
 LOG = """\
 04:00:00.000 | INFO    | Task run 'load-task-1a5' - Loading 9 rows
@@ -26,7 +26,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def test_a_run_is_given_its_own_lines_between_its_beginning_and_its_end(tmp_path: Path) -> None:
-    assert written(log(tmp_path), "brave-ant", {"load-task-1a5"}) == [
+    assert written(ServiceLog(log(tmp_path)).lines(), "brave-ant", {"load-task-1a5"}) == [
         "Beginning flow run 'brave-ant' for flow 'F'",
         "Loading 50 rows",
         "Finished in state Completed()",
@@ -34,24 +34,24 @@ def test_a_run_is_given_its_own_lines_between_its_beginning_and_its_end(tmp_path
 
 
 def test_a_line_under_a_task_name_that_two_runs_share_is_given_to_neither(tmp_path: Path) -> None:
-    assert "Loading 50 rows" not in written(log(tmp_path), "brave-ant", set())
+    assert "Loading 50 rows" not in written(ServiceLog(log(tmp_path)).lines(), "brave-ant", set())
 
 
 def test_the_lines_of_a_run_are_found_also_when_the_worker_was_restarted_and_its_log_rotated(tmp_path: Path) -> None:
     rotated = log(tmp_path).rename(tmp_path / "worker.log.1")
     (tmp_path / "worker.log").write_text("Worker started\n")
     assert rotated.exists()
-    assert len(written(tmp_path / "worker.log", "brave-ant", {"load-task-1a5"})) == 3
+    assert len(written(ServiceLog(tmp_path / "worker.log").lines(), "brave-ant", {"load-task-1a5"})) == 3
 
 
 def test_a_run_that_wrote_nothing_has_no_lines(tmp_path: Path) -> None:
-    assert written(log(tmp_path), "lost-cow", {"load-task-1a5"}) == []
+    assert written(ServiceLog(log(tmp_path)).lines(), "lost-cow", {"load-task-1a5"}) == []
 
 
 def test_lines_from_before_the_execution_are_not_taken_for_its_own(tmp_path: Path) -> None:
     path = log(tmp_path)
     began = ServiceLog(path).position()
-    assert written(path, "brave-ant", {"load-task-1a5"}, began) == []
+    assert written(ServiceLog(path).lines(began), "brave-ant", {"load-task-1a5"}) == []
     with path.open("ab") as file:
         file.write(path.read_bytes())
-    assert len(written(path, "brave-ant", {"load-task-1a5"}, began)) == 3
+    assert len(written(ServiceLog(path).lines(began), "brave-ant", {"load-task-1a5"})) == 3
