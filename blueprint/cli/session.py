@@ -27,7 +27,6 @@ from blueprint.execution.journal import Journal, rotate, scan
 from blueprint.execution.lock import ExecutionLock
 from blueprint.execution.plan import Mode, Plan, PlannedTask
 from blueprint.processes.log import ServiceLog
-from blueprint.reports import record as reports
 from blueprint.reports import summary
 from blueprint.reports.lines import Lines
 from blueprint.tasks.registry import specs
@@ -105,7 +104,7 @@ class Session:
         try:
             self.record.add(self.journal.append(finished))
             titles = {spec.number: spec.title for spec in specs()}
-            reports.write(self.record, titles, [redact_setting(setting) for setting in self.settings])
+            summary.write_record(self.record, titles, [redact_setting(setting) for setting in self.settings])
         except BlueprintError as raised:  # a full disk, most likely: the journal reads as interrupted, which is true
             error, code = error or raised, int(raised.exit_code)
         if error and not bug:  # the error boundary tells of a bug, and where it is kept whole

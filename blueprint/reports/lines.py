@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,28 +31,23 @@ class _Task:
     """A task that has begun or ended in part.
 
     Attributes:
-        planned: Its units, in the order of the settings.
+        planned: The deployments of its units, in the order of the settings.
         ended: The outcomes of those that have ended, by deployment.
         began: The time at which its first unit began, in seconds of the clock; None if none did.
         seconds: From its first beginning to its last end.
         at: The time at which its last unit ended: UTC, ISO 8601.
     """
 
-    planned: list[Unit] = field(default_factory=list)
+    planned: list[str | None] = field(default_factory=list)
     ended: dict[str | None, TaskOutcome] = field(default_factory=dict)
     began: float | None = None
     seconds: float = 0.0
     at: str = ""
 
     @property
-    def has_ended(self) -> bool:
-        """Tell whether all of its units have ended."""
-        return bool(self.ended) and all(unit.deployment in self.ended for unit in self.planned)
-
-    @property
     def outcome(self) -> TaskOutcome:
         """The outcome as a whole."""
-        order = {unit.deployment: self.ended[unit.deployment] for unit in self.planned if unit.deployment in self.ended}
+        order = {deployment: self.ended[deployment] for deployment in self.planned if deployment in self.ended}
         return combine(order | self.ended)
 
 
@@ -72,7 +68,7 @@ class Lines:
 
         Args:
             plan: Tells which tasks there will be lines for.
-            log: The execution's log; appended to.
+            log: The execution's log.
             terminal: The terminal, or any other text stream.
             clock: Monotonic seconds.
             shown: The last task whose line an earlier stage of this execution has written.
@@ -84,7 +80,7 @@ class Lines:
         self._clock = clock
         self._redact = redact
         self._expected = [number for number in plan.planned if number > shown]
-        self._tasks: dict[int, _Task] = {}
+        self._tasks: defaultdict[int, _Task] = defaultdict(_Task)
         self._blocked: list[int] = []  # ended, and folded into one line with those that follow
         self._failed: list[int] = []
         self._told: dict[Unit, tuple[float, str]] = {}
@@ -111,10 +107,10 @@ class Lines:
         with self._guard:
             if isinstance(event, UnitsPlanned):
                 for unit in event.units:
-                    self._task(unit.task).planned.append(unit)
+                    self._tasks[unit.task].planned.append(unit.deployment)
                 self._several = len({unit.deployment for unit in event.units} - {None}) > 1
             elif isinstance(event, TaskStarted):
-                task = self._task(event.task)
+                task = self._tasks[event.task]
                 task.began = self._clock() if task.began is None else task.began
             elif isinstance(event, TaskFinished):
                 self._finished(event, entry.at)
@@ -123,21 +119,20 @@ class Lines:
         """Write what a unit waits for, but only after a moment and not too often."""
         with self._guard:
             now = self._clock()
-            began = self._task(unit.task).began or now
+            began = self._tasks[unit.task].began or now
             last, told = self._told.get(unit, (began - 1.5 * _WAITING_FIRST_SECONDS, ""))
             patience = _WAITING_FIRST_SECONDS if text != told else _WAITING_AGAIN_SECONDS
             if now - began >= _WAITING_FIRST_SECONDS and now - last >= patience:
                 self._told[unit] = (now, text)
                 whose = f"{unit.deployment}: " if self._several and unit.deployment else ""
-                self.line(
-                    f"{self._lead(unit.task, '…', now - began)}{self._spec(unit.task).title}: waiting: {whose}{text}"
-                )
+                lead = self._lead(unit.task, "…", now - began)
+                self.line(f"{lead}{self._spec(unit.task).title}: waiting: {whose}{text}")
 
     def flush(self) -> None:
         """Write the lines that are held back; none can come before them any more."""
         with self._guard:
             for number in self._expected:
-                if number in self._tasks and self._tasks[number].ended:
+                if self._tasks[number].ended:
                     self._write(number)
             self._expected.clear()
             self._write_blocked()
@@ -147,20 +142,17 @@ class Lines:
         self.flush()
         self._log.close()
 
-    def _task(self, number: int) -> _Task:
-        return self._tasks.setdefault(number, _Task())
-
     def _spec(self, number: int) -> TaskSpec:
         return self._plan.by_number[number].spec
 
     def _finished(self, event: TaskFinished, at: str) -> None:
-        task = self._task(event.task)
+        task = self._tasks[event.task]
         task.ended[event.deployment] = event.outcome
         task.seconds = event.seconds or 0.0 if len(task.ended) == 1 else self._clock() - (task.began or self._clock())
         task.at = at
         while self._expected:
-            following = self._tasks.get(self._expected[0])
-            if following is None or not following.has_ended:
+            following = self._tasks[self._expected[0]]
+            if not following.ended or any(deployment not in following.ended for deployment in following.planned):
                 return
             self._write(self._expected.pop(0))
 
@@ -176,12 +168,10 @@ class Lines:
         self._announce_phase(number, task.at)
         lead = self._lead(number, outcome.status.value, task.seconds)
         self.line(f"{lead}{self._spec(number).title}: {outcome.summary}", task.at)
-        if outcome.reason and outcome.status is Status.CHANGED:
-            self.line(f"{'':28}because: {outcome.reason}", task.at)
-        if outcome.status is Status.FAILED:
-            for name, text in (("look at", outcome.where_to_look), ("to do", outcome.hint)):
-                if text:
-                    self.line(f"{'':28}{name}: {text}", task.at)
+        because = outcome.reason if outcome.status is Status.CHANGED else ""  # a failure has none to look at or to do
+        for name, text in (("because", because), ("look at", outcome.where_to_look), ("to do", outcome.hint)):
+            if text:
+                self.line(f"{'':28}{name}: {text}", task.at)
 
     def _write_blocked(self) -> None:
         """Write blocked tasks that follow one another as one line."""
@@ -190,16 +180,11 @@ class Lines:
             return
         first, at = blocked[0], self._tasks[blocked[-1]].at
         self._announce_phase(first, at)
-        if len(blocked) == 1:
-            summary = self._tasks[first].outcome.summary
-            self.line(f"{self._lead(first, Status.BLOCKED.value, 0.0)}{self._spec(first).title}: {summary}", at)
-            return
-        failed = " and ".join(map(str, self._failed)) or "another"
-        self.line(
-            f"{self._lead(first, Status.BLOCKED.value, 0.0)}{len(blocked)} tasks, {first} to {blocked[-1]}, were not "
-            f"run: they need task {failed}, which failed",
-            at,
-        )
+        text = f"{self._spec(first).title}: {self._tasks[first].outcome.summary}"
+        if len(blocked) > 1:
+            need = f"they need task {' and '.join(map(str, self._failed)) or 'another'}, which failed"
+            text = f"{len(blocked)} tasks, {first} to {blocked[-1]}, were not run: {need}"
+        self.line(f"{self._lead(first, Status.BLOCKED.value, 0.0)}{text}", at)
         self._phase = self._spec(blocked[-1]).phase
 
     def _announce_phase(self, number: int, at: str) -> None:

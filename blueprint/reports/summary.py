@@ -1,16 +1,19 @@
-"""The last lines of an execution: counts, failures, files to look at, and the next command.
+"""The end of an execution: its last lines, and the JSON record of its events beside its log.
 
 Standard library only.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from blueprint.core.files import write_whole
 from blueprint.core.task import Status
+from blueprint.execution.history import ExecutionRecord
 from blueprint.execution.plan import Plan
 
 _ORDER = (Status.OK, Status.CHANGED, Status.SKIPPED, Status.FAILED, Status.BLOCKED, Status.INTERRUPTED)
@@ -49,12 +52,11 @@ def lines(ending: Ending, log: Path, root: Path, *, url: str = "") -> list[str]:
     number = f"{tasks - skipped} of {tasks}" if ending.passed and skipped else str(tasks)  # skipped is not proven
     outcome = "interrupted" if ending.interrupted else "proven" if ending.passed else "FAILED"
     text = ["", f"{number} tasks {outcome} in {ending.seconds:.1f} s: {counts or 'none reached'}."]
-    failed = [number for number, status in sorted(ending.statuses.items()) if status is Status.FAILED]
+    specs = [ending.plan.by_number[number].spec for number in sorted(ending.statuses)]
+    failed = [f"{spec.number} {spec.title}" for spec in specs if ending.statuses[spec.number] is Status.FAILED]
     if failed:
-        text.append(
-            "Failed: " + "; ".join(f"{number} {ending.plan.by_number[number].spec.title}" for number in failed) + "."
-        )
-    shown = _short(log, root)
+        text.append(f"Failed: {'; '.join(failed)}.")
+    shown = log.relative_to(root) if log.is_relative_to(root) else log
     text.append(f"Log: {shown}   Record: {shown.with_suffix('.json')}   Journal: .blueprint/journal.jsonl")
     if ending.passed and url:
         text.append(f"Platform: {url}   Try: .venv/bin/prefect deployment ls   Stop: python run_blueprint.py stop")
@@ -63,5 +65,26 @@ def lines(ending: Ending, log: Path, root: Path, *, url: str = "") -> list[str]:
     return text
 
 
-def _short(path: Path, root: Path) -> Path:
-    return path.relative_to(root) if path.is_relative_to(root) else path
+def write_record(execution: ExecutionRecord, titles: Mapping[int, str], settings: Sequence[str]) -> None:
+    """Write the record of a finished execution, whose events have lost their secrets already, beside its log.
+
+    Args:
+        execution: Its events.
+        titles: The tasks' titles by their numbers.
+        settings: `key=value` for each setting of a command line, without secrets.
+    """
+    document = {
+        "id": execution.id,
+        "origin": execution.origin,
+        "command": execution.started.command,
+        "started_at": execution.started_at,
+        "log": execution.started.log,
+        "plan": dict(execution.plan),
+        "tasks": [{"title": titles[number], **task.as_record()} for number, task in sorted(execution.tasks.items())],
+        "status": execution.status,
+        "exit_code": execution.exit_code,
+        "pid": execution.started.pid,
+        "settings": list(settings),
+    }
+    path = Path(execution.started.log).with_suffix(".json")
+    write_whole(path, json.dumps(document, indent=1, default=str) + "\n")

@@ -155,7 +155,7 @@ class Context:
         niceness: int = child.STANDS_BACK,
         given: str = "",
     ) -> child.Finished:
-        """Run a command in the project folder to its end; `stop` and the next execution find it if this one is killed.
+        """Run a command to its end; `stop` and the next execution find it if this one is killed.
 
         Args:
             name: Its name in the ownership tag; no service has that name.

@@ -1,7 +1,5 @@
 """Task 1: the needed files are there, the folder is writable, Python and disk space are enough."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Evidence, SetupContext, Stage, TaskControl, task
 
 

@@ -1,7 +1,5 @@
 """Task 2: there is a healthy `.venv` of a fitting Python."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Evidence, SetupContext, Stage, TaskControl, task
 
 

@@ -1,7 +1,5 @@
 """Task 3: from here on the executor itself runs in `.venv`, and children inherit it."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Evidence, SetupContext, Stage, TaskControl, task
 
 

@@ -1,7 +1,5 @@
 """Task 4: the installed set equals the lock, hashes checked, bytecode compiled."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Evidence, SetupContext, Stage, TaskControl, task
 
 

@@ -1,7 +1,5 @@
 """Task 5: the installed packages fit together, and the server application imports."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Task 6: a fresh process in the project folder resolves the platform's URL."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

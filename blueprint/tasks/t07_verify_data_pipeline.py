@@ -1,7 +1,5 @@
 """Task 7: flow, parameter schema, tasks; the data source answers."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
 
 

@@ -1,7 +1,5 @@
 """Task 8: ready, right version, the port's listener is our process."""
 
-from __future__ import annotations
-
 from blueprint.core.errors import BlueprintError
 from blueprint.tasks.registry import Context, Evidence, TaskControl, TaskFailed, task
 

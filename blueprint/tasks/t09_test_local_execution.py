@@ -1,7 +1,5 @@
 """Task 9: the pipeline as a script ends 0 and its rows are in the warehouse."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Task 11: the pool exists with type process."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Context, Evidence, TaskControl, task
 
 

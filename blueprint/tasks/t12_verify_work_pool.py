@@ -1,7 +1,5 @@
 """Task 12: type, not paused, concurrency limit as configured."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Context, Evidence, TaskControl, TaskFailed, task
 
 

@@ -1,7 +1,5 @@
 """Task 13: our worker is online in that pool and its health endpoint answers."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Context, Evidence, TaskControl, task
 
 

@@ -1,7 +1,5 @@
 """Task 14: entrypoint, next fire times, parameters fit, the name is free."""
 
-from __future__ import annotations
-
 import dataclasses
 from datetime import UTC, datetime
 from itertools import islice

@@ -1,7 +1,5 @@
 """Task 15: deployed; deploying again keeps the same deployment id."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, task
 
 

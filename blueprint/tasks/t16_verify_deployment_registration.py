@@ -1,7 +1,5 @@
 """Task 16: entrypoint, pool, parameters, schema, version by name."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, task
 
 

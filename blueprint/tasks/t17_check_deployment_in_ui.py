@@ -1,7 +1,5 @@
 """Task 17: the page, its API address, and the query that lists the deployment."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
 
 

@@ -1,7 +1,5 @@
 """Task 18: the server's copy, and runs on both sides of a clock change."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, task
 
 

@@ -1,7 +1,5 @@
 """Task 19: the worker's last heartbeat moves between two reads."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from blueprint.core.http import NotReady

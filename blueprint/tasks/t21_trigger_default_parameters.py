@@ -1,7 +1,5 @@
 """Task 21: a run of the deployment, default parameters."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
 
 

@@ -1,7 +1,5 @@
 """Task 22: states in order, task runs, the rows landed."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
 
 _ORDER = ("SCHEDULED", "PENDING", "RUNNING", "COMPLETED")  # a Late run is a Scheduled one

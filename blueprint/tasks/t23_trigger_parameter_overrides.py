@@ -1,7 +1,5 @@
 """Task 23: the overridden run completed, its rows landed."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, task
 
 

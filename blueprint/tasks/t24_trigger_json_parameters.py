@@ -1,7 +1,5 @@
 """Task 24: the run completed, its rows in the table it names."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, task
 
 

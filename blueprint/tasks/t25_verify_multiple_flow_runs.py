@@ -1,7 +1,5 @@
 """Task 25: each run by its id: own parameters, own row count."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
 
 

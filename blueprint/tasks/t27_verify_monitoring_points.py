@@ -1,7 +1,5 @@
 """Task 27: health, ready, version, UI, docs, metrics, worker health."""
 
-from __future__ import annotations
-
 from blueprint.core.http import NotReady
 from blueprint.tasks.registry import Context, Evidence, TaskControl, task
 

@@ -1,7 +1,5 @@
 """Task 28: retried then Completed; retried then Failed; refused."""
 
-from __future__ import annotations
-
 import secrets
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Task 29: still active, coming runs made."""
 
-from __future__ import annotations
-
 from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, task
 
 

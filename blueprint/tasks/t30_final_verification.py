@@ -1,7 +1,5 @@
 """Task 30: all read again; nothing late or stuck."""
 
-from __future__ import annotations
-
 import dataclasses
 from datetime import UTC, datetime, timedelta
 

@@ -24,7 +24,7 @@ STAGE_ONE = (
     *("config.keys", "config.cron", "config.entrypoint", "config.redaction", "config.sources"),
     *("core.child", "core.errors", "core.files", "core.task", "core.venv", "core.workspace"),
     *("execution.executor", "execution.history", "execution.interruption", "execution.journal", "execution.lock"),
-    *("execution.outcome", "execution.plan", "reports.lines", "reports.record", "reports.summary", "tasks.registry"),
+    *("execution.outcome", "execution.plan", "reports.lines", "reports.summary", "tasks.registry"),
 )
 _IMPORT = """
 import importlib, sys

@@ -122,7 +122,7 @@ def prove_completed(ctx: Context, run: Run, control: TaskControl) -> dict[str, A
 
 
 def _settled_task_runs(ctx: Context, run: Run, control: TaskControl) -> list[Run]:
-    """Return the task runs once all have ended for the server, or there is no news of them for a while.
+    """Return the task runs once all have ended for the server, or nothing more is heard of them.
 
     They reach the server as events, some after the flow run's end. How many a flow makes is known to nobody before if
     the settings do not say; but each of them logs how it ended.

@@ -1,4 +1,4 @@
-"""Triggers one flow run for each case of an execution: by the API, or by Prefect's command as a user does."""
+"""Triggers one flow run for each case of an execution: by the API, or by Prefect's command."""
 
 from __future__ import annotations
 
