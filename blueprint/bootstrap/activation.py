@@ -36,9 +36,6 @@ def verify_activation(workspace: Workspace, control: TaskControl) -> Evidence:
     """Prove that this process runs in `.venv`, and that a `python` started by it does too.
 
     Sets PATH and VIRTUAL_ENV of this process and drops PYTHONHOME, as the activation script would.
-
-    Raises:
-        SetupError: This process or its child runs elsewhere.
     """
     if not venv.inside(workspace.venv):
         raise SetupError(

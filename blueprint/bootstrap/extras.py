@@ -24,11 +24,7 @@ _TABLE = "[tool.blueprint] in pyproject.toml"
 
 
 def unmet(extra: Sequence[str], site: Path) -> list[str]:
-    """Return the requirements that the environment does not meet, their own dependencies included.
-
-    Raises:
-        UsageError: One of them is not a requirement.
-    """
+    """Return the requirements that the environment does not meet, their own dependencies included."""
     from importlib.metadata import distributions  # 25 ms that only those who have extra requirements pay
 
     installed = {normalised(each.name): each for each in distributions(path=[str(site)]) if each.name}
@@ -36,12 +32,7 @@ def unmet(extra: Sequence[str], site: Path) -> list[str]:
 
 
 def require_no_conflict(extra: Sequence[str], pins: Sequence[Pin]) -> None:
-    """Refuse a requirement that asks for another version of a locked package.
-
-    Raises:
-        SetupError: One does; both are named.
-        UsageError: One of them is not a requirement.
-    """
+    """Refuse a requirement that asks for another version of a locked package; both are named."""
     locked = {pin.name: pin for pin in pins}
     for text in extra:
         requirement = _parsed(text)

@@ -56,7 +56,6 @@ def install(workspace: Workspace, control: TaskControl, *, lock: str = LOCK, ext
     Raises:
         SetupError: A package cannot be had, is not the one that was locked, or an extra one conflicts with the lock.
         EnvironmentRefused: No index can be reached, the disk is full, there is no installer, the lock is damaged.
-        UsageError: An extra requirement cannot be read.
     """
     path = workspace.program / lock
     work = _Installation(workspace, control, read_lock(path))
@@ -153,8 +152,8 @@ class _Installation:
         what = "the extra requirements" if extra else f"{len(select(self.pins))} packages"
         for name in ("pip",) if pip_only else ("uv", "pip"):
             control.waiting(f"installing {what} with {name}")
-            if not extra:
-                self.difference().clear_away()
+            for folder in () if extra else self.difference().broken:
+                shutil.rmtree(folder, ignore_errors=True)
             try:
                 if name == "uv":
                     self.installer = installers.install_with_uv(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib.util
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -48,11 +47,6 @@ class Difference:
     def packages(self) -> frozenset[str]:
         """The names of the packages that have to be installed or replaced."""
         return frozenset((*self.missing, *self.wrong))
-
-    def clear_away(self) -> None:
-        """Make broken packages count as not installed."""
-        for folder in self.broken:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def __bool__(self) -> bool:
         return bool(self.packages or self.uncompiled)
@@ -119,16 +113,11 @@ def compare(pins: Iterable[Pin], site: Path, *, files: bool = True) -> Differenc
 
 def same_version(found: str, wanted: str) -> bool:
     """Tell whether two spellings are the same version (`1.0` and `1.0.0` are)."""
-    if found == wanted:
-        return True
     try:
-        from packaging.version import InvalidVersion, Version  # not there before the install
+        from packaging.utils import canonicalize_version  # not there before the install
     except ImportError:
-        return False
-    try:
-        return Version(found) == Version(wanted)
-    except InvalidVersion:
-        return False
+        return found == wanted
+    return found == wanted or canonicalize_version(found) == canonicalize_version(wanted)
 
 
 def _files_of(distribution: Distribution, site: Path) -> tuple[str, list[str]]:

@@ -25,7 +25,6 @@ class Pin:
     text: str  # the whole requirement with its hashes, on one line
 
     def __str__(self) -> str:
-        """Return the pin without its hashes."""
         return f"{self.name}=={self.version}"
 
 

@@ -29,12 +29,7 @@ BYTES_TO_RUN = 200_000_000
 
 
 def verify_project(workspace: Workspace, control: TaskControl) -> Evidence:
-    """Prove that everything is there to begin with.
-
-    Raises:
-        SetupError: A file of the program is missing.
-        EnvironmentRefused: The folder cannot be written, Python is too old, or the disk is too full.
-    """
+    """Prove that everything is there to begin with."""
     control.waiting("the project's files")
     missing = [name for name in NEEDED_FILES if not (workspace.program / name).is_file()]
     if missing:

@@ -25,7 +25,7 @@ Name = Annotated[
 ]  # Prefect's own rule for names
 Entrypoint = Annotated[Text, AfterValidator(validators.entrypoint)]
 Rrule = Annotated[str, Field(max_length=6500), AfterValidator(validators.rrule)]  # Prefect's own limit
-Parameters = Annotated[dict[str, Any], AfterValidator(validators.json_value), BeforeValidator(validators.without_dates)]
+Parameters = Annotated[dict[str, Any], BeforeValidator(validators.json_value)]
 
 
 class Table(BaseModel):

@@ -17,14 +17,7 @@ def validate_entrypoint(entrypoint: str, folder: Path, *, may_be_installed: bool
     """Require that the file is Python and has something of the flow's name, or that there is such a package.
 
     Whether it is a flow, and can be imported, is for task 7 to prove: that takes the flow's packages and runs its code.
-
-    Args:
-        entrypoint: As the settings accept it.
-        folder: The folder that the flow's code is run from.
-        may_be_installed: Whether task 4 installs packages for the flow; a missing one may come with them.
-
-    Raises:
-        UsageError: The flow cannot be there.
+    A missing package `may_be_installed` where task 4 installs some for the flow.
     """
     file, colon, name = entrypoint.rpartition(":")
     if not colon:

@@ -11,21 +11,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Key:
-    """One setting.
+    """One setting."""
 
-    Attributes:
-        help: Its meaning, as a noun phrase.
-        accepted: The values it takes, in words.
-        default: Its default in words, where the model computes it.
-        is_text: Whether a variable or an argument gives the text itself, not JSON.
-        is_secret: Whether it is kept out of arguments, logs and records.
-    """
-
-    help: str
-    accepted: str
-    default: str = ""
-    is_text: bool = False
-    is_secret: bool = False
+    help: str  # its meaning, as a noun phrase
+    accepted: str  # the values it takes, in words
+    default: str = ""  # in words, where the model computes it
+    is_text: bool = False  # a variable or an argument gives the text itself, not JSON
+    is_secret: bool = False  # it is kept out of arguments, logs and records
 
 
 _PORT = "a whole number from 1 to 65535"

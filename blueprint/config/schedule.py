@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import heapq
 import sys
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import dropwhile, islice, takewhile
+from itertools import dropwhile, groupby, islice, takewhile
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,8 @@ from blueprint.config import cron as crons
 
 _FARTHEST = timedelta(hours=25)  # no zone's clocks have been set by more than a day
 _SPANS = tuple(timedelta(hours=hours) for hours in (1, 6, 48, 35 * 24))
+_ON_EACH_SIDE = 3
+_DAY = 24 * 60  # minutes
 _RRULE_START = datetime(2020, 1, 1)  # Prefect's, for a rule that names none
 _NEW_PYTHON = sys.version_info >= (3, 13)  # Prefect has another time library there
 
@@ -41,7 +44,7 @@ def fire_times(definition: Mapping[str, Any], start: datetime) -> Iterator[datet
         times = (_instant(time, zone) for time in crons.parse(definition["cron"]).times(wall))
     else:
         times = _rrule_times(definition["rrule"], zone.key, wall)
-    return dropwhile(lambda time: time < start, _in_order(times))
+    return dropwhile(lambda time: time < start, (time for time, _ in groupby(_in_order(times))))
 
 
 def between(definition: Mapping[str, Any], start: datetime, end: datetime) -> list[datetime]:
@@ -60,38 +63,34 @@ class ClockChange:
 def next_clock_change(timezone: str, after: datetime) -> ClockChange | None:
     """Return when the zone's clocks are next set; None if they are not within 400 days."""
     zone = ZoneInfo(timezone)
-    low = after.astimezone(UTC).replace(second=0, microsecond=0)
-    for _ in range(400):
-        high = low + timedelta(days=1)
-        if _offset(low, zone) != _offset(high, zone):
-            while high - low > timedelta(minutes=1):
-                middle = low + (high - low) // timedelta(minutes=2) * timedelta(minutes=1)
-                low, high = (low, middle) if _offset(low, zone) != _offset(middle, zone) else (middle, high)
-            return ClockChange(high, abs(_offset(high, zone) - _offset(low, zone)))
-        low = high
-    return None
+    start = after.astimezone(UTC).replace(second=0, microsecond=0)
+
+    def offset(minute: int) -> timedelta:
+        return (start + timedelta(minutes=minute)).astimezone(zone).utcoffset() or timedelta()
+
+    days = range(0, 400 * _DAY, _DAY)
+    day = next((day for day in days if offset(day) != offset(day + _DAY)), None)
+    if day is None:
+        return None
+    before = offset(day)
+    at = bisect_left(range(day + _DAY), True, lo=day, key=lambda minute: offset(minute) != before)
+    return ClockChange(start + timedelta(minutes=at), abs(offset(at) - before))
 
 
-def around(definition: Mapping[str, Any], change: ClockChange, earliest: datetime, count: int = 3) -> list[datetime]:
-    """Return the times around a clock change, `count` on each side; empty if it does not fire on both sides.
+def around(definition: Mapping[str, Any], change: ClockChange, earliest: datetime) -> list[datetime]:
+    """Return three times on each side of a clock change, none before `earliest`.
 
-    Neither the first nor the last is one that comes twice as the clocks are set back: the server, made to begin or end
-    there, would take it for the other one.
-
-    Args:
-        definition: As for `fire_times`.
-        change: The clock change.
-        earliest: Times before this are left out.
-        count: How many on each side; those that come twice are given besides.
+    None are returned if the schedule fires on one side only. Those that come twice as the clocks are set back are
+    given besides, but not as the first or the last: the server, made to begin or end there, would take the other one.
     """
     last = change.at - change.shift - timedelta(seconds=1)
     before: list[datetime] = []
     for span in _SPANS:
-        before = between(definition, max(last - span, earliest), last)[-count:]
-        if len(before) == count:
+        before = between(definition, max(last - span, earliest), last)[-_ON_EACH_SIDE:]
+        if len(before) == _ON_EACH_SIDE:
             break
     soon = takewhile(lambda time: time <= change.at + _SPANS[-1], fire_times(definition, change.at + change.shift))
-    after = list(islice(soon, count))
+    after = list(islice(soon, _ON_EACH_SIDE))
     return between(definition, before[0], after[-1]) if before and after else []
 
 
@@ -99,13 +98,12 @@ def difference(expected: Sequence[datetime], found: Iterable[datetime]) -> str:
     """Say which times are missing and which are too many; empty if the two are the same."""
     there = {time.astimezone(UTC) for time in found}
     missing, unexpected = sorted(set(expected) - there), sorted(there - set(expected))
-    parts = [(missing, "there is no run at"), (unexpected, "the schedule does not fire at")]
-    return "; ".join(f"{words} {_listed(times)}" for times, words in parts if times)
-
-
-def _listed(times: Sequence[datetime]) -> str:
-    more = f" and {len(times) - 3} more times" if len(times) > 3 else ""
-    return ", ".join(time.isoformat() for time in times[:3]) + more
+    told = []
+    for times, words in ((missing, "there is no run at"), (unexpected, "the schedule does not fire at")):
+        more = f" and {len(times) - 3} more times" if len(times) > 3 else ""
+        if times:
+            told.append(f"{words} {', '.join(time.isoformat() for time in times[:3])}{more}")
+    return "; ".join(told)
 
 
 def _interval_times(interval: timedelta, anchor: datetime, zone: ZoneInfo, start: datetime) -> Iterator[datetime]:
@@ -118,13 +116,7 @@ def _interval_times(interval: timedelta, anchor: datetime, zone: ZoneInfo, start
         if time >= start and wall not in walls:
             walls.add(wall)
             yield time
-        time = _interval_instant(wall + interval, zone) if interval.days else time + interval
-
-
-def _interval_instant(wall: datetime, zone: ZoneInfo) -> datetime:
-    """Return the instant of a wall time: a skipped one is later; before Python 3.13 the second of two counts."""
-    is_second = not _NEW_PYTHON and not _is_skipped(wall, zone)
-    return wall.replace(tzinfo=zone, fold=int(is_second)).astimezone(UTC)
+        time = _instant(wall + interval, zone, second=True) if interval.days else time + interval
 
 
 def _rrule_times(rule: str, zone: str, after: datetime) -> Iterator[datetime]:
@@ -135,10 +127,10 @@ def _rrule_times(rule: str, zone: str, after: datetime) -> Iterator[datetime]:
         yield wall.replace(tzinfo=its_zone).astimezone(UTC)
 
 
-def _instant(wall: datetime, zone: ZoneInfo) -> datetime:
-    """Return the instant of a time on the wall; the first one if it comes twice."""
-    moves_back = _is_skipped(wall, zone) and not _NEW_PYTHON
-    return wall.replace(tzinfo=zone, fold=int(moves_back)).astimezone(UTC)
+def _instant(wall: datetime, zone: ZoneInfo, *, second: bool = False) -> datetime:
+    """Return the instant of a time on the wall; `second` of two before Python 3.13, else the first."""
+    fold = not _NEW_PYTHON and _is_skipped(wall, zone) != second
+    return wall.replace(tzinfo=zone, fold=int(fold)).astimezone(UTC)
 
 
 def _is_skipped(wall: datetime, zone: ZoneInfo) -> bool:
@@ -146,21 +138,10 @@ def _is_skipped(wall: datetime, zone: ZoneInfo) -> bool:
 
 
 def _in_order(times: Iterable[datetime]) -> Iterator[datetime]:
-    """Yield times in order and each once; a skipped time that is moved comes out of order."""
+    """Yield times in order; a skipped time that is moved comes out of order."""
     waiting: list[datetime] = []
-    last = None
     for time in times:
         heapq.heappush(waiting, time)
         while waiting[0] < time - _FARTHEST:
-            found = heapq.heappop(waiting)
-            if found != last:
-                yield found
-            last = found
-    for found in sorted(waiting):
-        if found != last:
-            yield found
-        last = found
-
-
-def _offset(instant: datetime, zone: ZoneInfo) -> timedelta:
-    return instant.astimezone(zone).utcoffset() or timedelta()
+            yield heapq.heappop(waiting)
+    yield from sorted(waiting)

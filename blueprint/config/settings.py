@@ -67,14 +67,16 @@ class Settings(OfDeployment):
     @classmethod
     def _with_defaults(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         """Take the bundled pipeline's values as long as no other flow is named."""
-        given = frozenset(key for key, value in values.items() if value is not None) if isinstance(values, dict) else ()
-        if isinstance(values, dict) and "entrypoint" not in values:
-            is_scheduled = any(values.get(key) is not None for key in ("interval", "rrule"))
-            values = {
-                key: value for key, value in BUNDLED_DEFAULTS.items() if not (is_scheduled and key == "cron")
-            } | values
+        if not isinstance(values, dict):
+            return handler(values)
+        given = frozenset(key for key, value in values.items() if value is not None)
+        if "entrypoint" not in values:
+            bundled = dict(BUNDLED_DEFAULTS)
+            if {"interval", "rrule"} & given:
+                del bundled["cron"]
+            values = bundled | values
         made = handler(values)
-        made._given = frozenset(given)
+        made._given = given
         made._require_distinct_deployments()
         made._require_owners()
         return made
@@ -85,16 +87,11 @@ class Settings(OfDeployment):
             raise ValueError(
                 f"port {self.port}, worker_port {self.worker_port} and source_port {self.source_port} must be different"
             )
-        if not self.is_loopback and self.api_auth_string is None:
+        if not addresses.is_loopback(self.host) and self.api_auth_string is None:
             raise ValueError(
                 f"host {self.host} is open to others: set BLUEPRINT_API_AUTH_STRING=user:password, or use 127.0.0.1"
             )
         return self
-
-    @property
-    def is_loopback(self) -> bool:
-        """True if only this machine can reach the server."""
-        return addresses.is_loopback(self.host)
 
     @property
     def serves(self) -> bool:
@@ -129,10 +126,8 @@ class Settings(OfDeployment):
         return self.data_source
 
     def without_secrets(self) -> dict[str, Any]:
-        """Return these settings as JSON values that `Settings` accepts, without passwords.
-
-        The address is the local one: another is refused without a password, and who reads this does not listen.
-        """
+        """Return these settings as JSON values that `Settings` accepts, without passwords."""
+        # The address is the local one: another is refused without a password, and who reads this does not listen.
         public = {**dict.fromkeys(SECRETS), "host": "127.0.0.1"}
         return self.model_copy(update=public).model_dump(mode="json")
 

@@ -24,33 +24,19 @@ if TYPE_CHECKING:
     from blueprint.config.settings import Settings
 
 ENVIRONMENT_PREFIX = "BLUEPRINT_"
+_KNOWN = ", ".join(sorted(KEYS))
 _MOST_SHOWN = 5
 
 
 def load(
     root: Path, environment: Mapping[str, str], arguments: Iterable[str] = (), remembered: Iterable[str] = ()
 ) -> Settings:
-    """Read the settings.
-
-    Args:
-        root: The folder whose pyproject.toml is read.
-        environment: Variables named BLUEPRINT_<KEY> override the file; tables and lists are given as JSON.
-        arguments: `key=value` from the command line; override both.
-        remembered: What the last execution's command line gave: it stays until something newer than the file says
-            otherwise, so that `verify` or `--resume` mean the platform that was set up.
-
-    Raises:
-        UsageError: An unknown key or a value that is not accepted, with its source and what is accepted.
-    """
+    """Read and judge the settings. Arguments and errors as for `read`; a value that is not accepted is an error too."""
     return judge(*read(root, environment, arguments, remembered))
 
 
 def judge(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
-    """Return the settings that the values are; `sources` names the source of each key.
-
-    Raises:
-        UsageError: A value is not accepted.
-    """
+    """Return the settings that the values are; an error about one names its source by `sources`."""
     from pydantic import ValidationError
 
     from blueprint.config.settings import Settings
@@ -64,7 +50,14 @@ def judge(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
 def read(
     root: Path, environment: Mapping[str, str], arguments: Iterable[str] = (), remembered: Iterable[str] = ()
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read the values without judging them, before Pydantic is installed. Arguments as for `load`.
+    """Read the values without judging them, before Pydantic is installed.
+
+    Args:
+        root: The folder whose pyproject.toml is read.
+        environment: Variables named BLUEPRINT_<KEY> override the file; tables and lists are given as JSON.
+        arguments: `key=value` from the command line; override both.
+        remembered: What the last execution's command line gave: it stays until something newer than the file says
+            otherwise, so that `verify` or `--resume` mean the platform that was set up.
 
     Returns:
         The value of each key, and the source of each.
@@ -89,10 +82,7 @@ def read(
 def requirements(
     root: Path, environment: Mapping[str, str], arguments: Iterable[str] = (), remembered: Iterable[str] = ()
 ) -> tuple[str, ...]:
-    """Return the further packages of the flows before Pydantic is installed; a bad list is refused later, by `load`.
-
-    Arguments and errors as for `read`.
-    """
+    """Return the further packages of the flows before Pydantic is installed; a bad list is refused later, by `load`."""
     found = read(root, environment, arguments, remembered)[0].get("requirements")
     return tuple(text for text in found if isinstance(text, str)) if isinstance(found, list) else ()
 
@@ -100,7 +90,7 @@ def requirements(
 def _from_file(path: Path) -> dict[str, Any]:
     table = toml_file.tool_table(toml_file.parse(toml_file.read(path), path), path)
     for key in table:
-        _require_known(key, f"pyproject.toml [tool.blueprint]: {excerpt(key)}", "KEY = VALUE")
+        _require_known(key, f"pyproject.toml [tool.blueprint]: {excerpt(key)}", f"KEY = VALUE with one of {_KNOWN}")
     return table
 
 
@@ -108,11 +98,9 @@ def _require_deployment_keys(deployments: object, source: str) -> None:
     for index, table in enumerate(deployments if isinstance(deployments, list) else ()):
         for key in table if isinstance(table, dict) else ():
             where = f"{source}: {_which(deployments, index)}: {excerpt(key)}"
-            _refuse_renamed(key, where)
             if key in KEYS and key not in OF_DEPLOYMENT:
                 raise UsageError(f"{where} is of the platform, not of one deployment.", "Set it in [tool.blueprint].")
-            if key not in OF_DEPLOYMENT:
-                raise UsageError(f"{where} names no setting.", f"Accepted there: {', '.join(OF_DEPLOYMENT)}.")
+            _require_known(key, where, f"KEY = VALUE with one of {', '.join(OF_DEPLOYMENT)}")
 
 
 def _which(deployments: object, index: int) -> str:
@@ -127,17 +115,14 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     for variable, text in environment.items():
         if variable.startswith(ENVIRONMENT_PREFIX):
             key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-            _require_known(key, f"The environment variable {excerpt(variable)}", "BLUEPRINT_<KEY>")
+            where = f"The environment variable {excerpt(variable)}"
+            _require_known(key, where, f"BLUEPRINT_<KEY> with one of {_KNOWN}")
             values[key] = _value(key, text)
     return values
 
 
 def from_arguments(arguments: Iterable[str]) -> dict[str, Any]:
-    """Return the values of `key=value` arguments, not judged yet.
-
-    Raises:
-        UsageError: One names no setting, or a secret.
-    """
+    """Return the values of `key=value` arguments, not judged yet."""
     return {key: _value(key, text) for key, text in map(setting, arguments)}
 
 
@@ -149,7 +134,7 @@ def setting(argument: str) -> tuple[str, str]:
     """
     name, equals, text = argument.partition("=")
     key = name.strip().replace("-", "_")
-    _require_known(key if equals else "", f"--set {excerpt(name)}", "--set KEY=VALUE")
+    _require_known(key if equals else "", f"--set {excerpt(name)}", f"--set KEY=VALUE with one of {_KNOWN}")
     if KEYS[key].is_secret or (key == "data_source" and passwords(text)):
         is_one = "is" if KEYS[key].is_secret else "holds"
         raise UsageError(
@@ -169,20 +154,15 @@ def _value(key: str, text: str) -> Any:
         return text
 
 
-def _require_known(key: str, where: str, form: str) -> None:
-    """Refuse a key that names no setting; `where` names its source, `form` shows how a setting is given there."""
-    _refuse_renamed(key, where)
-    if key not in KEYS:
-        known = ", ".join(sorted(KEYS))
-        raise UsageError(f"{where} names no setting.", f"Accepted: {form} with one of {known}.")
-
-
-def _refuse_renamed(key: str, where: str) -> None:
+def _require_known(key: str, where: str, accepted: str) -> None:
+    """Refuse a key that names no setting; `where` names its source."""
     if key in RENAMED:
         new = RENAMED[key]
         raise UsageError(
             f"{where} is now named {new}.", f"Set {new}, or {ENVIRONMENT_PREFIX}{new.upper()} in the environment."
         )
+    if key not in KEYS:
+        raise UsageError(f"{where} names no setting.", f"Accepted: {accepted}.")
 
 
 def _explain(error: ValidationError, values: Mapping[str, Any], sources: Mapping[str, str]) -> tuple[str, str]:

@@ -11,11 +11,7 @@ from blueprint.core.errors import UsageError
 
 
 def read(path: Path) -> str:
-    """Return the document with its line ends as they are.
-
-    Raises:
-        UsageError: It is missing or cannot be read.
-    """
+    """Return the document with its line ends as they are."""
     try:
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
@@ -27,11 +23,7 @@ def read(path: Path) -> str:
 
 
 def parse(text: str, path: Path) -> dict[str, Any]:
-    """Return what the document says.
-
-    Raises:
-        UsageError: It is not TOML.
-    """
+    """Return what the document says."""
     try:
         return tomllib.loads(text)
     except ValueError as error:  # also a number with thousands of digits
@@ -41,11 +33,7 @@ def parse(text: str, path: Path) -> dict[str, Any]:
 
 
 def tool_table(document: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return `[tool.blueprint]`; empty if there is none.
-
-    Raises:
-        UsageError: It is not a table.
-    """
+    """Return `[tool.blueprint]`; empty if there is none."""
     tool = document.get("tool", {})
     table = tool.get("blueprint", {}) if isinstance(tool, dict) else None
     if not isinstance(table, dict):

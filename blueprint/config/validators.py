@@ -57,53 +57,34 @@ def trimmed(text: str) -> str:
 
 def not_boolean(value: Any) -> Any:
     """Require that it is not a boolean: JSON's true is not taken for 1."""
-    if isinstance(value, bool):
-        raise ValueError(  # noqa: TRY004  the settings' model takes a ValueError for a refusal
-            "expected a number, not true or false"
-        )
+    if value is True or value is False:
+        raise ValueError("expected a number, not true or false")
     return value
 
 
-def without_dates(value: Any, levels: int = _DEEPEST) -> Any:
-    """Turn dates and times, which TOML has and JSON has not, into the texts that Pydantic reads them from."""
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if levels == 0:
-        return value  # refused by `json_value`
-    if isinstance(value, dict):
-        return {key: without_dates(part, levels - 1) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_dates(part, levels - 1) for part in value]
-    return value
+def json_value(value: Any, levels: int = _DEEPEST) -> Any:
+    """Return a value that survives the way to the server and back: texts, numbers, booleans, lists and tables.
 
-
-def json_value(value: Any) -> Any:
-    """Require a value that survives the way to the server and back: texts, numbers, booleans, lists and tables."""
-    level = [value]
-    for _ in range(_DEEPEST):
-        for part in level:
-            _require_json(part)
-        level = [inner for part in level for inner in _parts(part)]
-        if not level:
+    Dates and times, which TOML has and JSON has not, become the texts that Pydantic reads them from.
+    """
+    if levels < 0:
+        raise ValueError(f"nested more than {_DEEPEST} levels deep")
+    match value:
+        case dict():
+            return {json_value(key): json_value(part, levels - 1) for key, part in value.items()}
+        case list() | tuple():
+            return [json_value(part, levels - 1) for part in value]
+        case date() | time():
+            return value.isoformat()
+        case str() if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in value):
+            raise ValueError("a text has a character that cannot be stored")
+        case float() if not math.isfinite(value):
+            raise ValueError("a number is not finite")
+        case int() if not -_LARGEST <= value < _LARGEST:
+            raise ValueError("a whole number needs more than 64 bits")
+        case None | str() | int() | float():
             return value
-    raise ValueError(f"nested more than {_DEEPEST} levels deep")
-
-
-def _require_json(value: Any) -> None:
-    if value is not None and not isinstance(value, (str, int, float, list, tuple, dict)):
-        raise ValueError(f"a {type(value).__name__} is not a JSON value; write it as a text")
-    if isinstance(value, str) and any(char == "\0" or "\ud800" <= char <= "\udfff" for char in value):
-        raise ValueError("a text has a character that cannot be stored")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("a number is not finite")
-    if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
-        raise ValueError("a whole number needs more than 64 bits")
-
-
-def _parts(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return [*value.keys(), *value.values()]
-    return list(value) if isinstance(value, (list, tuple)) else []
+    raise ValueError(f"a {type(value).__name__} is not a JSON value; write it as a text")
 
 
 def timezone(value: str) -> str:

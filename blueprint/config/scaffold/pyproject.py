@@ -30,7 +30,11 @@ def with_table(old: str, table: str, path: Path) -> str:
     else:
         gap = "" if not old else newline if old.endswith("\n") else newline * 2
         new = old + gap + block
-    if not _is_wanted(before, new, tomllib.loads(table)):
+    try:
+        is_wanted = tomllib.loads(new) == {**before, "tool": {**tool, **tomllib.loads(table)["tool"]}}
+    except (ValueError, TypeError):  # it does not say what the old one said, but for the table
+        is_wanted = False
+    if not is_wanted:
         raise UsageError(
             f"{path} sets tool.blueprint in a way that cannot be replaced.",
             "Write it as one table, [tool.blueprint], with its own tables directly below it, or remove it.",
@@ -39,25 +43,11 @@ def with_table(old: str, table: str, path: Path) -> str:
 
 
 def write(path: Path, new: str) -> None:
-    """Replace the file's content, all or nothing; its permissions stay.
-
-    Raises:
-        EnvironmentRefused: It cannot be written.
-    """
+    """Replace the file's content, all or nothing; its permissions stay."""
     target = path.resolve()
     mode = target.stat().st_mode & 0o777
     write_whole(target, new)
     os.chmod(target, mode)  # noqa: PTH101  the file was made private, and belongs to the repository
-
-
-def _is_wanted(before: dict[str, Any], new: str, table: dict[str, Any]) -> bool:
-    """Return whether the new document says what the old one said, but for the table."""
-    try:
-        after = tomllib.loads(new)
-    except ValueError:
-        return False
-    tool = before.get("tool", {})
-    return isinstance(tool, dict) and after == {**before, "tool": {**tool, **table["tool"]}}
 
 
 def _replaced(old: str, block: str) -> str:

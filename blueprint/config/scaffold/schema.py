@@ -20,20 +20,13 @@ _LIMITS = (  # keyword, how it is told, and by how much to pass it
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a flow.
-
-    Attributes:
-        description: Its type and bounds in words.
-        required: It has no default.
-        secret: It is a password, or holds one.
-        default: Its default as JSON, None if it has none that a TOML file can hold.
-    """
+    """One parameter of a flow."""
 
     name: str
-    description: str
+    description: str  # its type and bounds in words
     required: bool
-    secret: bool
-    default: Any
+    secret: bool  # it is a password, or holds one
+    default: Any  # as JSON; None if it has none that a TOML file can hold
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,7 @@ _OPTIONAL: tuple[tuple[str, str, str], ...] = (
 
 
 def value(json_value: Any) -> str:
-    """Return a JSON value as TOML.
-
-    Raises:
-        ValueError: TOML has no such value.
-    """
+    """Return a JSON value as TOML; null has no such form."""
     match json_value:
         case bool():
             return "true" if json_value else "false"
@@ -60,7 +56,7 @@ def text(
     Args:
         target: The flow's place in the user's words, for the first line.
         settings: The keys to set, `parameters` and `acceptance` not among them unless the user gave them.
-        flow_parameters: The flow's parameters.
+        flow_parameters: All of the flow's, set or not.
         refused: Cases for task 28.
     """
     comments = {name: KEYS[name].help for name in ("entrypoint", "source", "deployment")}

@@ -47,11 +47,10 @@ def test_the_secrets_of_every_acceptance_case_and_the_passwords_of_the_platform_
     )
     wanted = {"of-default", "of-case", "of-refused", "user:pass-word", "of%2Fsource", "of/source", "of-database"}
     assert wanted <= redaction.configured(settings, _schema())
-    told = redaction.redact(f"The data source {settings.data_source} does not answer.", frozenset(wanted))
+    told = redaction.Redactor(wanted)(f"The data source {settings.data_source} does not answer.")
     assert told == f"The data source https://reader:{redaction.MASK}@example.com/metrics does not answer."
 
 
 def test_a_secret_is_hidden_inside_sentences_and_nested_facts() -> None:
-    secrets = frozenset({"hunter2", "ab"})
-    found = redaction.redact({"a": ["x hunter2 y", {"b": "ab", "c": "cab"}], "n": 1}, secrets)
+    found = redaction.Redactor({"hunter2", "ab"})({"a": ["x hunter2 y", {"b": "ab", "c": "cab"}], "n": 1})
     assert found == {"a": ["x ********** y", {"b": "**********", "c": "cab"}], "n": 1}

@@ -76,7 +76,7 @@ def test_a_proxy_in_front_of_the_server_is_what_browsers_are_told() -> None:
 def test_a_server_open_to_others_without_a_password_is_refused(host: str) -> None:
     with pytest.raises(ValidationError, match="open to others"):
         made(host=host)
-    assert made(host=host, api_auth_string="user:pw").is_loopback is False
+    assert made(host=host, api_auth_string="user:pw").host == host
 
 
 def test_secrets_do_not_show_in_what_is_printed() -> None:

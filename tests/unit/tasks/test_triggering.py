@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from blueprint.config.redaction import redact
+from blueprint.config.redaction import Redactor
 from blueprint.tasks.common.triggering import command
 
 PARAMETERS: dict[str, Any] = {"size": 5, "name": "Ann's", "login": {"user": "ann", "password": "hunter22"}}
@@ -13,7 +13,7 @@ PARAMETERS: dict[str, Any] = {"size": 5, "name": "Ann's", "login": {"user": "ann
 
 def called(*, as_json: bool, secrets: frozenset[str] = frozenset()) -> tuple[list[str], str]:
     def hide(value: Any) -> Any:
-        return redact(value, secrets)
+        return Redactor(secrets)(value)
 
     return command("Mine/one", PARAMETERS, as_json=as_json, tags=("a", "b"), redact=hide)
 
