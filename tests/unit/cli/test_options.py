@@ -54,7 +54,7 @@ def answered(argv: list[str]) -> Options | None:
 @example(argv=["--resume-from", "٣"])
 @example(argv=["--set", "\ud800=1"])
 @example(argv=["--resume\x1b[2J"])
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=1500, deadline=None)
 def test_no_words_on_the_command_line_end_in_a_traceback(argv: list[str]) -> None:
     found = answered(argv)
     if found is None:

@@ -30,7 +30,7 @@ def accepted(text: str) -> bool:
 
 
 @given(text=CRONS | ODD_CRONS)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 def test_a_schedule_that_is_accepted_here_is_never_refused_by_the_server_after_the_platform_is_up(text: str) -> None:
     if accepted(text):
         ServerCron.valid_cron_string(text)

@@ -100,7 +100,7 @@ def test_the_coming_runs_are_expected_when_the_server_makes_them(cron: str, zone
 
 
 @given(rule=RRULES, zone=st.sampled_from(ZONES), start=INSTANTS, days=st.integers(1, 40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @example(rule="FREQ=DAILY;BYHOUR=2", zone="America/Chicago", start=datetime(2026, 3, 1, tzinfo=UTC), days=20)
 @example(rule=SINCE_2025 + "FREQ=HOURLY", zone="America/Chicago", start=datetime(2026, 10, 31, tzinfo=UTC), days=3)
 @example(
@@ -122,7 +122,7 @@ def test_runs_of_a_recurrence_rule_are_expected_when_the_server_makes_them(
     start=INSTANTS,
     zone_of_anchor=st.sampled_from(("UTC", "Asia/Kolkata", "America/Chicago")),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_runs_of_an_interval_are_expected_when_the_server_makes_them(
     seconds: float, zone: str, anchor: datetime, start: datetime, zone_of_anchor: str
 ) -> None:

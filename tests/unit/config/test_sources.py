@@ -95,7 +95,7 @@ def see_that_it_is_usable(found: Settings, root: Path) -> None:
 
 
 @given(key=KEYS, text=TEXTS | JSON_TEXTS, by=st.sampled_from(("environment", "--set")))
-@settings(FUZZ, max_examples=3500)
+@settings(FUZZ, max_examples=1500)
 def test_no_value_of_a_variable_or_an_argument_ends_in_a_traceback(root: Path, key: str, text: str, by: str) -> None:
     if by == "environment":
         load(root, {f"BLUEPRINT_{key.upper()}": text}, secrets=text if key in SECRETS and len(text) > 3 else "")
@@ -104,13 +104,13 @@ def test_no_value_of_a_variable_or_an_argument_ends_in_a_traceback(root: Path, k
 
 
 @given(values=st.dictionaries(KEYS, TEXTS | JSON_TEXTS, min_size=2, max_size=5))
-@settings(FUZZ, max_examples=1000)
+@settings(FUZZ, max_examples=500)
 def test_no_combination_of_values_ends_in_a_traceback(root: Path, values: dict[str, str]) -> None:
     load(root, {f"BLUEPRINT_{key.upper()}": text for key, text in values.items()})
 
 
 @given(table=st.dictionaries(KEYS, VALUES, max_size=3) | st.dictionaries(KEYS | TEXTS, VALUES, max_size=2))
-@settings(FUZZ, max_examples=2500)
+@settings(FUZZ, max_examples=1000)
 def test_no_table_in_pyproject_ends_in_a_traceback(root: Path, table: dict[str, Any]) -> None:
     write(root, "\n".join(f"{quoted(key)} = {toml(one)}" for key, one in table.items()))
     load(root)
