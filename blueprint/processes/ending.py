@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 from collections.abc import Callable, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from blueprint.core.errors import EnvironmentRefused, ProcessError
 from blueprint.core.task import TaskControl
-from blueprint.processes.identity import ProcessIdentity, identity_of, send
-from blueprint.processes.launching import reap
+from blueprint.processes.identity import ProcessIdentity
 from blueprint.processes.ownership import OwnershipTag, owned_processes
-from blueprint.processes.table import Process
+from blueprint.processes.table import Process, send
 
 _KILL_SECONDS = 5.0  # a killed process is gone at once, unless the kernel holds it (a dead network disk)
 _STRAY_GRACE_SECONDS = 3.0
@@ -20,60 +20,20 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.2
 
 @dataclass(frozen=True)
 class Ended:
-    """The processes that were ended.
+    """The processes that were ended, in the order in which they were found, and those that had to be killed."""
 
-    Attributes:
-        processes: All of them, in the order in which they were found.
-        killed: Those that had to be killed.
-    """
-
-    processes: tuple[Process, ...]
-    killed: tuple[Process, ...]
-
-    def __add__(self, other: Ended) -> Ended:
-        """Join what two steps ended."""
-        return Ended(self.processes + other.processes, self.killed + other.killed)
+    processes: dict[ProcessIdentity, Process] = field(default_factory=dict)
+    killed: dict[ProcessIdentity, Process] = field(default_factory=dict)
 
 
-def end_service(tag: OwnershipTag, leader: ProcessIdentity | None, control: TaskControl, grace: float) -> Ended:
+def end_service(tag: OwnershipTag, recorded: Set[ProcessIdentity], control: TaskControl, grace: float) -> Ended:
     """End a service: its leader's session first, so that it can end its children in order, then the rest.
 
     A process that is proven ours at the start stays so, also when the leader that proved it is gone.
 
     Args:
         tag: Workspace and service.
-        leader: Its main process, if it is known.
-        control: Gives the deadline and the wish to stop.
-        grace: Seconds between SIGTERM and SIGKILL.
-
-    Raises:
-        BlueprintError: As `end`.
-        TaskStopped: As `end`.
-    """
-    known = {identity_of(process) for process in owned_processes(tag, {leader} if leader else ())}
-
-    def everything(signalled: Set[ProcessIdentity]) -> list[Process]:
-        return owned_processes(tag, known | signalled)
-
-    if leader is None or leader not in known:
-        return end(everything, control, grace)
-    session = end(
-        lambda signalled: [process for process in everything(signalled) if process.session == leader.pid],
-        control,
-        grace,
-    )
-    known |= {identity_of(process) for process in session.processes}
-    return session + end(everything, control, min(grace, _STRAY_GRACE_SECONDS))
-
-
-def end(find: Callable[[Set[ProcessIdentity]], list[Process]], control: TaskControl, grace: float) -> Ended:
-    """End the processes that `find` returns, until it returns none: new children are found on the way.
-
-    Each process gets SIGTERM once (and SIGCONT if it is stopped, else it would never see it); what is left after
-    `grace` seconds, or when half of the control's time is over, gets SIGKILL, which also ends a stopped one.
-
-    Args:
-        find: Returns the processes, proven ours and running, as they are now; is given those that it returned before.
+        recorded: Its main process, if it is known.
         control: Gives the deadline and the wish to stop.
         grace: Seconds between SIGTERM and SIGKILL.
 
@@ -82,36 +42,52 @@ def end(find: Callable[[Set[ProcessIdentity]], list[Process]], control: TaskCont
         EnvironmentRefused: One belongs to another user.
         TaskStopped: Interrupted, or the deadline passed.
     """
-    signalled: dict[ProcessIdentity, Process] = {}
-    killed: dict[ProcessIdentity, Process] = {}
+    known = {process.identity for process in owned_processes(tag, recorded)}
+    ended = Ended()
+
+    def left(session: int | None = None) -> list[Process]:
+        found = owned_processes(tag, known | ended.processes.keys())
+        return [process for process in found if session in (None, process.session)]
+
+    for leader in recorded & known:
+        _end(functools.partial(left, leader.pid), ended, control, grace)
+        grace = min(grace, _STRAY_GRACE_SECONDS)
+    _end(left, ended, control, grace)
+    return ended
+
+
+def _end(find: Callable[[], list[Process]], ended: Ended, control: TaskControl, grace: float) -> None:
+    """End the processes that `find` returns, until it returns none: new children are found on the way.
+
+    Each process gets SIGTERM once (and SIGCONT if it is stopped, else it would never see it); what is left after
+    `grace` seconds, or when half of the control's time is over, gets SIGKILL, which also ends a stopped one.
+    """
+    signalled: set[ProcessIdentity] = set()
     patience = control.clock() + min(grace, control.remaining() / 2)
     pause = _FIRST_PAUSE
-    while True:
-        reap()
-        left = {identity_of(process): process for process in find(signalled.keys())}
-        if not left:
-            return Ended(tuple(signalled.values()), tuple(killed.values()))
+    while left := find():
         now = control.clock()
-        names = ", ".join(map(str, left.values()))
+        names = ", ".join(map(str, left))
         if now >= patience + _KILL_SECONDS:
             raise ProcessError(f"{names} still runs {_KILL_SECONDS:.0f} s after SIGKILL.")
-        for identity, process in left.items():
+        for process in left:
+            ended.processes.setdefault(process.identity, process)
             if now >= patience:
-                if _send(identity, process, signal.SIGKILL):
-                    killed[identity] = process
-            elif identity not in signalled:
-                _send(identity, process, signal.SIGTERM)
+                if _send(process, signal.SIGKILL):
+                    ended.killed[process.identity] = process
+            elif process.identity not in signalled:
+                signalled.add(process.identity)
+                _send(process, signal.SIGTERM)
                 if process.frozen:
-                    _send(identity, process, signal.SIGCONT)
-            signalled.setdefault(identity, process)
+                    _send(process, signal.SIGCONT)
         control.waiting(f"the end of {names}")
         control.pause(pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
-def _send(identity: ProcessIdentity, process: Process, number: signal.Signals) -> bool:
+def _send(process: Process, number: signal.Signals) -> bool:
     try:
-        return send(identity, number)
+        return send(process.identity, number)
     except PermissionError as error:
         raise EnvironmentRefused(
             f"{process} is ours but belongs to another user and cannot be ended.",

@@ -1,18 +1,21 @@
-"""The state of a service: its record, compared with the processes that run."""
+"""The state of a service: its record, compared with the processes that run and with the listener on its port."""
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
+from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.http import NotReady
 from blueprint.processes import records
-from blueprint.processes.identity import ProcessIdentity, boot_id, find_again, identity_of
+from blueprint.processes.identity import ProcessIdentity, boot_id
 from blueprint.processes.ownership import OwnershipTag, fingerprint_of, owned_processes, tag_of
+from blueprint.processes.ports import Listener, listeners
 from blueprint.processes.records import RecordDamaged, ServiceRecord
 from blueprint.processes.spec import ServiceSpec
-from blueprint.processes.table import Process, command_line, look
+from blueprint.processes.table import Process, command_line, find_again, is_same, look
 
-RUNNING, STOPPED, FROZEN = "running", "stopped", "frozen"
 NOT_RUNNING = "it was not running"
 
 
@@ -24,48 +27,41 @@ class Found:
         record: Its record, if there is one that counts.
         leader: Its main process, proven ours and running; None if there is none.
         reason: The reason if there is no leader.
-        state: `running`, `frozen` (its process is stopped), `stopped`, or `not ours: …`.
+        foreign: Whether somebody else's process or record is in its place.
     """
 
-    record: ServiceRecord | None
-    leader: Process | None
-    reason: str
-    state: str
+    record: ServiceRecord | None = None
+    leader: Process | None = None
+    reason: str = ""
+    foreign: bool = False
 
     @property
-    def identity(self) -> ProcessIdentity | None:
+    def known(self) -> Set[ProcessIdentity]:
         """The process that the record names, running or not."""
-        return self.record.identity if self.record else None
+        return frozenset({self.record.identity} if self.record else ())
 
 
 def find(folder: Path, tag: OwnershipTag) -> Found:
-    """Find a service by its record alone, which takes a millisecond.
-
-    Args:
-        folder: The folder of the records.
-        tag: Workspace and service.
-    """
+    """Find a service by its record alone, which takes a millisecond."""
     try:
         record = records.read(folder, tag.service)
     except RecordDamaged as error:
-        return Found(None, None, str(error), STOPPED)
+        return Found(reason=str(error))
     if record is None:
-        return Found(None, None, NOT_RUNNING, STOPPED)
+        return Found(reason=NOT_RUNNING)
     if record.workspace != tag.workspace:
-        return _not_ours(None, "its record was made in another folder")
+        return Found(reason="its record was made in another folder", foreign=True)
     pid = record.identity.pid
     if record.identity.boot_id != boot_id():
-        return Found(record, None, "the machine was restarted since", STOPPED)
+        return Found(record, reason="the machine was restarted since")
     leader = find_again(record.identity)
-    if leader is None:
-        if look(pid) is None:
-            return Found(record, None, f"its process (pid {pid}) was gone", STOPPED)
-        return _not_ours(record, f"pid {pid} belongs to another process now")
-    if not leader.running:
-        return Found(record, None, f"its process (pid {pid}) was dead", STOPPED)
+    if leader is None or not leader.running:
+        if leader is None and look(pid):
+            return Found(record, reason=f"pid {pid} belongs to another process now", foreign=True)
+        return Found(record, reason=f"its process (pid {pid}) was gone")
     if tag_of(pid) not in (None, tag):
-        return _not_ours(None, f"pid {pid} carries the tag of another workspace or service")
-    return Found(record, leader, "", FROZEN if leader.frozen else RUNNING)
+        return Found(reason=f"pid {pid} carries the tag of another workspace or service", foreign=True)
+    return Found(record, leader)
 
 
 def find_without_record(spec: ServiceSpec, tag: OwnershipTag, fingerprint: str) -> ProcessIdentity | None:
@@ -80,8 +76,36 @@ def find_without_record(spec: ServiceSpec, tag: OwnershipTag, fingerprint: str) 
     pid = processes[0].pid
     command = command_line(pid)
     same_command = command == spec.argv or command[-len(spec.argv) :][1:] == spec.argv[1:]
-    return identity_of(processes[0]) if same_command and fingerprint_of(pid) == fingerprint else None
+    return processes[0].identity if same_command and fingerprint_of(pid) == fingerprint else None
 
 
-def _not_ours(record: ServiceRecord | None, reason: str) -> Found:
-    return Found(record, None, reason, f"not ours: {reason}")
+def require_listener(spec: ServiceSpec, tag: OwnershipTag, leader: ProcessIdentity) -> None:
+    """Require that the service's port, if it has one, is held by a process of the service.
+
+    Raises:
+        NotReady: Nobody listens there.
+        EnvironmentRefused: Somebody else does; names the process.
+    """
+    if spec.port is None:
+        return
+    found = listeners(spec.port, spec.host, expected=leader.pid)
+    if not found:
+        raise NotReady(f"nothing listens on {spec.address}")
+    if not any(is_of(tag, leader, listener) for listener in found):
+        raise port_held(spec, found[0])
+
+
+def is_of(tag: OwnershipTag, leader: ProcessIdentity, listener: Listener) -> bool:
+    """Tell whether a process of the service, led by `leader`, has this listener open."""
+    if leader.pid in listener.pids and is_same(leader):
+        return True
+    return any(process.pid in listener.pids for process in owned_processes(tag, {leader}))
+
+
+def port_held(spec: ServiceSpec, listener: Listener | None) -> EnvironmentRefused:
+    """Return the error for a port that somebody else has."""
+    holder = str(listener) if listener else "a process that cannot be seen"
+    return EnvironmentRefused(
+        f"{spec.title} needs {spec.address}, which is held by {holder}.",
+        "End that process, or configure another port.",
+    )

@@ -1,25 +1,21 @@
-"""Starting a service's process so that it outlives us and carries our tag.
-
-Our children stay known to this process for as long as it lives: one that dies is a zombie until somebody asks.
-"""
+"""Starting a service's process so that it outlives us and carries our tag."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-import threading
 from dataclasses import dataclass
 
 from blueprint.core.errors import ProcessError
 from blueprint.core.files import PRIVATE_UMASK, private_folder
-from blueprint.processes.identity import ProcessIdentity, identify, is_same
+from blueprint.processes.identity import ProcessIdentity
 from blueprint.processes.log import ServiceLog
 from blueprint.processes.ownership import OwnershipTag
 from blueprint.processes.spec import ServiceSpec
+from blueprint.processes.table import is_same, look
 
-_children: list[subprocess.Popen[bytes]] = []
-_children_lock = threading.Lock()
+_children: list[subprocess.Popen[bytes]] = []  # they outlive whoever asks for them
 
 
 @dataclass(frozen=True)
@@ -27,9 +23,7 @@ class Launched:
     """A process that was started, or found while it was starting.
 
     Attributes:
-        identity: Its identity.
         child: Our child; None if an earlier execution started it.
-        log: Its log.
         log_offset: The byte of the log at which its own lines begin.
     """
 
@@ -64,7 +58,6 @@ def launch(spec: ServiceSpec, tag: OwnershipTag, fingerprint: str) -> Launched:
 
     Raises:
         ProcessError: The program cannot be started.
-        EnvironmentRefused: The log cannot be written.
     """
     private_folder(spec.log.parent)
     log = ServiceLog(spec.log)
@@ -86,15 +79,8 @@ def launch(spec: ServiceSpec, tag: OwnershipTag, fingerprint: str) -> Launched:
                 f"{spec.title} cannot be started: {error.strerror} ({error.filename}).",
                 where_to_look=str(error.filename or spec.cwd),
             ) from error
-    identity = identify(child.pid)  # it is there: at worst a zombie, as nobody else waits for it yet
-    with _children_lock:
-        _children.append(child)
-    if identity is None:
+    _children.append(child)
+    process = look(child.pid)  # it is there: at worst a zombie, as nobody else waits for it yet
+    if process is None:
         raise ProcessError(f"{spec.title} was started, but its process (pid {child.pid}) cannot be seen.")
-    return Launched(identity, child, log, offset)
-
-
-def reap() -> None:
-    """Let the system forget those of our children that have ended."""
-    with _children_lock:
-        _children[:] = [child for child in _children if child.poll() is None]
+    return Launched(process.identity, child, log, offset)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,14 +18,14 @@ from blueprint.core.http import NotReady
 from blueprint.core.task import TaskControl, TaskStopped, within
 from blueprint.processes import records
 from blueprint.processes.ending import end_service
-from blueprint.processes.finding import NOT_RUNNING, Found, find_without_record
+from blueprint.processes.finding import NOT_RUNNING, Found, find, find_without_record, port_held, require_listener
 from blueprint.processes.identity import ProcessIdentity
-from blueprint.processes.listening import port_held
-from blueprint.processes.ownership import owned_processes, tag_of, tagged_processes
+from blueprint.processes.log import ServiceLog
+from blueprint.processes.ownership import OwnershipTag, owned_processes, tag_of, tagged_processes
 from blueprint.processes.ports import holder, is_free
-from blueprint.processes.reader import ServiceReader
-from blueprint.processes.records import ServiceRecord
+from blueprint.processes.records import RecordDamaged, ServiceRecord
 from blueprint.processes.spec import ServiceChange, ServiceSpec
+from blueprint.processes.table import Process
 
 if TYPE_CHECKING:
     from blueprint.processes.launching import Launched
@@ -34,17 +34,14 @@ _GRACE_SECONDS = 10.0
 _FAILED_START_GRACE_SECONDS = 1.0  # the task's time is over by then
 _PORT_SECONDS = 15.0  # for another service of ours, which is being stopped, to leave a port
 _LOCK_SECONDS = 0.1
+_LAST_LINES = 20  # of the log of a service that died: what it said hours ago is not the cause
 
 
-def _ignore(_name: str, _details: dict[str, Any]) -> None:
-    pass
-
-
-class ServiceManager(ServiceReader):
-    """Starts, adopts and stops the services of one workspace; safe to use from several threads at once."""
+class ServiceManager:
+    """Starts, adopts, reads and stops the services of one workspace; safe to use from several threads at once."""
 
     def __init__(
-        self, folder: Path, workspace_id: str, on_started: Callable[[str, dict[str, Any]], None] = _ignore
+        self, folder: Path, workspace_id: str, on_started: Callable[[str, dict[str, Any]], None] | None = None
     ) -> None:
         """Manage the services whose records are in a folder.
 
@@ -53,30 +50,57 @@ class ServiceManager(ServiceReader):
             workspace_id: The random id of the workspace; what is started carries it.
             on_started: Told of each process that is started: the service's name, and its pid, port, log and reason.
         """
-        super().__init__(folder, workspace_id)
+        self._folder = folder
+        self.workspace = workspace_id
         self._on_started = on_started
         self._settled: set[str] = set()  # what this manager has seen up
         self._begun: dict[str, tuple[Launched, str]] = {}  # what it has started and not waited for, and why
         self._locks: dict[str, threading.Lock] = {}
-        self._locks_lock = threading.Lock()
+
+    def record(self, name: str) -> ServiceRecord | None:
+        """Read the record of a service; None if there is none that can be used, or it is another workspace's."""
+        with contextlib.suppress(RecordDamaged):
+            record = records.read(self._folder, name)
+            if record is not None and record.workspace == self.workspace:
+                return record
+        return None
+
+    def state(self, name: str) -> str:
+        """Say how a service is: `running`, `frozen`, `stopped…`, `not ours: …` or `running without a record: …`."""
+        found = self._find(name)
+        if found.leader is not None:
+            return "frozen" if found.leader.frozen else "running"
+        if found.foreign:
+            return f"not ours: {found.reason}"
+        if found.record is None:
+            processes = owned_processes(self._tag(name))
+            if processes:
+                return f"running without a record: {processes[0]}"
+            return "stopped" if found.reason == NOT_RUNNING else f"stopped: {found.reason}"
+        said = ServiceLog(Path(found.record.log)).telling_line(found.record.log_offset, _LAST_LINES)
+        return f"stopped: {found.reason}; its log says: {said}"
+
+    def require_running(self, spec: ServiceSpec) -> ProcessIdentity:
+        """Return the service's main process, proven to run and to hold the service's port.
+
+        Raises:
+            NotReady: It does not run, or nobody listens; says how the service is.
+            EnvironmentRefused: Somebody else holds the port; names the process.
+        """
+        found = self._find(spec.name)
+        if found.leader is None or found.leader.frozen:
+            raise NotReady(self.state(spec.name))
+        require_listener(spec, self._tag(spec.name), found.leader.identity)
+        return found.leader.identity
 
     def begin(self, spec: ServiceSpec, control: TaskControl) -> None:
         """Start a service that is not running, without waiting: `ensure` does that later, and says what is wrong.
 
         Nothing is done if something of it runs, or somebody holds its port.
-
-        Raises:
-            ProcessError: Its program cannot be started.
-            EnvironmentRefused: Its log or its record cannot be written.
-            TaskStopped: The execution was interrupted.
         """
         with self._locked(spec.name, control):
             found = self._find(spec.name)
-            if found.leader is not None or owned_processes(
-                self._tag(spec.name), {found.identity} if found.identity else ()
-            ):
-                return
-            if spec.port is not None and not is_free(spec.host, spec.port):
+            if owned_processes(self._tag(spec.name), found.known) or not self._can_listen(spec):
                 return
             self._begun[spec.name] = (self._launch(spec, found.reason), found.reason)
 
@@ -97,11 +121,10 @@ class ServiceManager(ServiceReader):
         """
         tag = self._tag(spec.name)
         with self._locked(spec.name, control):
+            if spec.name in self._begun:
+                started, reason = self._begun.pop(spec.name)
+                return self._wait(spec, started, reason, control)
             found = self._find(spec.name)
-            begun = self._begun.pop(spec.name, None)
-            if begun is not None and self._is_current(found, spec, begun[0].identity):
-                self._wait(spec, begun[0], control)
-                return ServiceChange(identity=begun[0].identity, changed=True, reason=begun[1])
             how_found = ""
             if found.record is None:
                 found, how_found = self._recover(spec, found)
@@ -111,40 +134,29 @@ class ServiceManager(ServiceReader):
                     records.write(self._folder, replace(found.record, ready=True))
                 self._settled.add(spec.name)
                 return ServiceChange(identity=found.record.identity, changed=False, reason=how_found)
-            left = end_service(tag, found.identity, control, _GRACE_SECONDS)
+            left = end_service(tag, found.known, control, _GRACE_SECONDS)
             if left.processes and found.leader is None:
-                reason += f"; what was left of it was ended: {', '.join(map(str, left.processes))}"
+                reason += f"; what was left of it was ended: {_names(left.processes)}"
             self._free_the_port(spec, control)
-            started = self._launch(spec, reason)
-            self._wait(spec, started, control)
-            return ServiceChange(identity=started.identity, changed=True, reason=reason)
+            return self._wait(spec, self._launch(spec, reason), reason, control)
 
     def stop(self, name: str, control: TaskControl, grace: float = _GRACE_SECONDS) -> str | None:
-        """End the service with everything that it started.
-
-        Args:
-            name: The service's name.
-            control: Gives the deadline and the wish to stop.
-            grace: Seconds between SIGTERM and SIGKILL.
+        """End the service with everything that it started, as `end_service` does.
 
         Returns:
             A sentence that names what was ended; None if nothing of the service was running.
-
-        Raises:
-            ProcessError: A process cannot be killed.
-            EnvironmentRefused: One belongs to another user.
         """
         with self._locked(name, control):
             self._settled.discard(name)
             self._begun.pop(name, None)
             found = self._find(name)
-            ended = end_service(self._tag(name), found.identity, control, grace)
+            ended = end_service(self._tag(name), found.known, control, grace)
             records.remove(self._folder, name)
         if not ended.processes:
             return None
         title = found.record.title if found.record else name
-        killed = f", of which {', '.join(map(str, ended.killed))} had to be killed" if ended.killed else ""
-        return f"{title} stopped: {', '.join(map(str, ended.processes))}{killed}."
+        killed = f", of which {_names(ended.killed)} had to be killed" if ended.killed else ""
+        return f"{title} stopped: {_names(ended.processes)}{killed}."
 
     def stop_all(self, control: TaskControl) -> list[str]:
         """Stop every service of this workspace, the youngest first, and whatever else carries its tag.
@@ -154,22 +166,24 @@ class ServiceManager(ServiceReader):
         Returns:
             A sentence for each that was running.
         """
-        known = {name: self.record(name) for name in {*records.names(self._folder), *tagged_processes(self.workspace)}}
-        youngest_first = sorted(known.items(), key=lambda item: item[1].started_at if item[1] else "", reverse=True)
-        sentences: list[str] = []
+        names = {*records.names(self._folder), *tagged_processes(self.workspace)}
+        known = {name: record.started_at if (record := self.record(name)) else "" for name in names}
+        sentences: list[str | None] = []
         failure: BlueprintError | None = None
-        for name, _ in youngest_first:
+        for name in sorted(names, key=known.__getitem__, reverse=True):
             try:
-                sentence = self.stop(name, control)
+                sentences.append(self.stop(name, control))
             except BlueprintError as error:
                 failure = failure or error
-            else:
-                sentences += [sentence] if sentence else []
         if failure is not None:
             raise failure
-        return sentences
+        return [sentence for sentence in sentences if sentence]
 
-    # --- parts of the above ------------------------------------------------------------------------------------------
+    def _tag(self, name: str) -> OwnershipTag:
+        return OwnershipTag(self.workspace, name)
+
+    def _find(self, name: str) -> Found:
+        return find(self._folder, self._tag(name))
 
     @contextlib.contextmanager
     def _locked(self, name: str, control: TaskControl) -> Iterator[None]:
@@ -182,16 +196,7 @@ class ServiceManager(ServiceReader):
             lock.release()
 
     def _lock(self, name: str) -> threading.Lock:
-        with self._locks_lock:
-            return self._locks.setdefault(name, threading.Lock())
-
-    def _is_current(self, found: Found, spec: ServiceSpec, identity: ProcessIdentity) -> bool:
-        record = found.record
-        return (
-            record is not None
-            and record.identity == identity
-            and record.fingerprint == spec.fingerprint(self.workspace)
-        )
+        return self._locks.setdefault(name, threading.Lock())
 
     def _unfit_reason(self, spec: ServiceSpec, found: Found, control: TaskControl) -> str:
         """Say why what was found cannot be adopted; "" if it can."""
@@ -225,11 +230,14 @@ class ServiceManager(ServiceReader):
             started_at=datetime.now(UTC).isoformat(timespec="microseconds"),
         )
 
+    def _can_listen(self, spec: ServiceSpec) -> bool:
+        return spec.port is None or is_free(spec.host, spec.port)
+
     def _free_the_port(self, spec: ServiceSpec, control: TaskControl) -> None:
         """Have the port free; another service of ours that an earlier configuration gave it to is ended."""
         from blueprint.core.waiting import wait_until
 
-        if spec.port is None or is_free(spec.host, spec.port):
+        if self._can_listen(spec):
             return
         wait_until(
             control,
@@ -242,13 +250,12 @@ class ServiceManager(ServiceReader):
         assert spec.port is not None  # noqa: S101
         found = holder(spec.port, spec.host)
         tag = tag_of(found.pid) if found and found.pid else None
-        ours = tag is not None and tag.workspace == self.workspace and tag.service != spec.name
-        if ours and tag is not None and tag.service not in self._settled:
+        if tag and tag.workspace == self.workspace and tag.service not in (spec.name, *self._settled):
             lock = self._lock(tag.service)
             if not lock.acquire(blocking=False):  # it is being started anew or stopped by another thread
                 raise NotReady(f"it is held by our own {tag.service}, {found}")
             try:
-                end_service(tag, self._find(tag.service).identity, control, _GRACE_SECONDS)
+                end_service(tag, self._find(tag.service).known, control, _GRACE_SECONDS)
             finally:
                 lock.release()
         elif not is_free(spec.host, spec.port):
@@ -261,10 +268,11 @@ class ServiceManager(ServiceReader):
         with self._ended_on_failure(spec, started):
             records.write(self._folder, self._new_record(spec, started.identity, started.log_offset))
             details = {"pid": started.identity.pid, "port": spec.port, "log": str(spec.log), "reason": reason}
-            self._on_started(spec.name, details)
+            if self._on_started:
+                self._on_started(spec.name, details)
         return started
 
-    def _wait(self, spec: ServiceSpec, started: Launched, control: TaskControl) -> None:
+    def _wait(self, spec: ServiceSpec, started: Launched, reason: str, control: TaskControl) -> ServiceChange:
         from blueprint.processes.readiness import wait_until_ready
 
         with self._ended_on_failure(spec, started):
@@ -274,6 +282,7 @@ class ServiceManager(ServiceReader):
                 raise ProcessError(f"The record of {spec.title} (pid {started.identity.pid}) was removed meanwhile.")
             records.write(self._folder, replace(record, ready=True))
         self._settled.add(spec.name)
+        return ServiceChange(identity=started.identity, changed=True, reason=reason)
 
     @contextlib.contextmanager
     def _ended_on_failure(self, spec: ServiceSpec, started: Launched) -> Iterator[None]:
@@ -283,6 +292,10 @@ class ServiceManager(ServiceReader):
             raise  # interrupted: services are left as they are
         except Exception:
             with contextlib.suppress(TaskStopped, BlueprintError):  # the first error is the one to tell
-                end_service(self._tag(spec.name), started.identity, within(10), _FAILED_START_GRACE_SECONDS)
+                end_service(self._tag(spec.name), {started.identity}, within(10), _FAILED_START_GRACE_SECONDS)
                 records.remove(self._folder, spec.name)
             raise
+
+
+def _names(processes: Mapping[ProcessIdentity, Process]) -> str:
+    return ", ".join(map(str, processes.values()))

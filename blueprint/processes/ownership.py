@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from blueprint.processes.identity import ProcessIdentity, identity_of
+from blueprint.processes.identity import ProcessIdentity
 from blueprint.processes.table import Process, all_processes, variable
 
 SERVICE_VARIABLE = "_BLUEPRINT_SERVICE"
@@ -22,12 +22,7 @@ SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")  # it becomes a file's name, a
 
 @dataclass(frozen=True)
 class OwnershipTag:
-    """The owner of a process.
-
-    Attributes:
-        workspace: The id of the workspace that started it.
-        service: The name of the service.
-    """
+    """The owner of a process: the id of the workspace that started it, and the name of the service."""
 
     workspace: str
     service: str
@@ -67,25 +62,17 @@ def owned_processes(tag: OwnershipTag, known: Collection[ProcessIdentity] = ()) 
     A process belongs to the service if it carries the tag, is in a session that a process of the service made (nobody
     can join a session from outside), or descends from such a process.
 
-    Args:
-        tag: Workspace and service.
-        known: Identities already verified, such as the recorded one; they need no readable environment (some programs
-            overwrite theirs).
+    Those of `known` identities, such as the recorded one, need no readable environment: some programs overwrite theirs.
     """
     table = {process.pid: process for process in all_processes() if process.pid != os.getpid()}
     tags = {pid: tag_of(pid) for pid in table}
-    ours = {pid for pid, found in tags.items() if found == tag}
-    ours |= {
-        identity.pid for identity in known if identity.pid in table and identity_of(table[identity.pid]) == identity
+    ours = {
+        pid for pid, process in table.items() if tags[pid] == tag or (tags[pid] is None and process.identity in known)
     }
-    ours -= {pid for pid in ours if tags[pid] not in (None, tag)}
     sessions = {table[pid].session for pid in ours} - {0}  # 0: a session that lies outside this pid namespace
     untagged = {pid for pid, found in tags.items() if found is None}
     ours |= {pid for pid in untagged if table[pid].session in sessions}
     while more := {pid for pid in untagged - ours if table[pid].parent in ours}:
         ours |= more
-    return sorted((table[pid] for pid in ours if table[pid].running), key=_age)
-
-
-def _age(process: Process) -> tuple[float, int]:
-    return (process.start_ticks if process.start_ticks is not None else process.create_time or 0.0, process.pid)
+    running = [table[pid] for pid in ours if table[pid].running]
+    return sorted(running, key=lambda process: (-process.age(), process.pid))

@@ -5,15 +5,14 @@ from __future__ import annotations
 from blueprint.core.errors import BlueprintError, EnvironmentRefused, ProcessError, TimedOut
 from blueprint.core.task import TaskControl
 from blueprint.core.waiting import try_a_few_times, wait_until
-from blueprint.processes.identity import find_again
+from blueprint.processes.finding import is_of, port_held, require_listener
 from blueprint.processes.launching import Launched
-from blueprint.processes.listening import is_of, port_held, require_listener
 from blueprint.processes.log import ServiceLog
 from blueprint.processes.ownership import OwnershipTag
 from blueprint.processes.ports import holder
 from blueprint.processes.records import ServiceRecord
 from blueprint.processes.spec import ServiceSpec
-from blueprint.processes.table import Process
+from blueprint.processes.table import Process, find_again
 
 _STILL_STARTING_SECONDS = 30.0
 _ATTEMPTS = 3

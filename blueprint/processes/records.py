@@ -6,7 +6,7 @@ A record is a help to memory and no proof: the process that it names is looked a
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,13 @@ from blueprint.core.files import private_folder, refused, write_whole
 from blueprint.processes.identity import ProcessIdentity
 
 _VERSION = 1
-_MOST_BYTES = 64 * 1024
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("title", "workspace", "fingerprint", "host", "log", "started_at"), (str,)),
+    "port": (int, type(None)),
+    "ready": (bool,),
+    "log_offset": (int,),
+    "identity": (dict,),
+}
 
 
 class RecordDamaged(Exception):
@@ -26,14 +32,10 @@ class ServiceRecord:
     """A service that was started.
 
     Attributes:
-        name: The service's name.
         title: Its name for people.
         workspace: The id of the workspace that started it.
         identity: Its main process.
         fingerprint: The hash of the settings that it was started with.
-        host: The address that it was to listen on.
-        port: Its port, if any.
-        log: Its log file.
         log_offset: The byte of the log at which its own lines begin.
         started_at: UTC, ISO 8601; for people only.
         ready: Whether it has ever been ready.
@@ -53,14 +55,9 @@ class ServiceRecord:
 
 
 def write(folder: Path, record: ServiceRecord) -> None:
-    """Write the record in place of the one before.
-
-    Raises:
-        EnvironmentRefused: The disk is full or not writable; the record before is untouched.
-    """
+    """Write the record in place of the one before."""
     private_folder(folder)
-    values = {"version": _VERSION, **vars(record), "identity": record.identity.to_json()}
-    write_whole(_path(folder, record.name), json.dumps(values, indent=1) + "\n")
+    write_whole(_path(folder, record.name), json.dumps({"version": _VERSION, **asdict(record)}, indent=1) + "\n")
 
 
 def read(folder: Path, name: str) -> ServiceRecord | None:
@@ -71,17 +68,13 @@ def read(folder: Path, name: str) -> ServiceRecord | None:
     """
     path = _path(folder, name)
     try:
-        with path.open("rb") as file:
-            raw = file.read(_MOST_BYTES)
+        return _record(json.loads(path.read_bytes()), name)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise RecordDamaged(f"{path} cannot be read ({error.strerror})") from error
-    try:
-        return _record(json.loads(raw), name)
     except (ValueError, RecursionError) as error:
-        reason = "it is not JSON" if not isinstance(error, _Unfit) else str(error)
-        raise RecordDamaged(f"{path} cannot be used: {reason}") from error
+        raise RecordDamaged(f"{path} cannot be used: {error}") from error
 
 
 def names(folder: Path) -> list[str]:
@@ -90,11 +83,7 @@ def names(folder: Path) -> list[str]:
 
 
 def remove(folder: Path, name: str) -> None:
-    """Forget the service.
-
-    Raises:
-        EnvironmentRefused: The file cannot be removed.
-    """
+    """Forget the service."""
     path = _path(folder, name)
     try:
         path.unlink(missing_ok=True)
@@ -106,27 +95,14 @@ def _path(folder: Path, name: str) -> Path:
     return folder / f"{name}.json"
 
 
-class _Unfit(ValueError):
-    """The file is JSON, but not a record."""
-
-
 def _record(values: Any, name: str) -> ServiceRecord:
     if not isinstance(values, dict) or values.get("version") != _VERSION or values.get("name") != name:
-        raise _Unfit(f"it is not a record of {name} that this version understands")
-    for key in ("title", "workspace", "fingerprint", "host", "log", "started_at"):
-        if not isinstance(values.get(key), str):
-            raise _Unfit(f"{key} is not text")
-    port, identity = values.get("port"), values.get("identity")
-    if port is not None and (type(port) is not int or not 0 < port < 65536):
-        raise _Unfit("port is not a port")
-    if type(values.get("ready")) is not bool or not isinstance(identity, dict):
-        raise _Unfit("ready or identity is missing")
-    try:
-        verified = ProcessIdentity.from_json(identity)
-    except ValueError as error:
-        raise _Unfit(str(error)) from error
-    offset = values.get("log_offset", 0)  # a record of an earlier version has none
-    if type(offset) is not int or offset < 0:
-        raise _Unfit("log_offset is not an offset")
-    fields = {key: values[key] for key in ServiceRecord.__dataclass_fields__ if key in values}
-    return ServiceRecord(**fields | {"identity": verified})
+        raise ValueError(f"it is not a record of {name} that this version understands")
+    values.setdefault("log_offset", 0)  # a record of an earlier version has none
+    for key, kinds in _KINDS.items():
+        if type(values.get(key)) not in kinds:
+            raise ValueError(f"its {key} is missing or not as it should be")
+    if values["port"] is not None and not 0 < values["port"] < 65536:
+        raise ValueError("its port is no port")
+    fields = {key: values[key] for key in _KINDS}
+    return ServiceRecord(name, **fields | {"identity": ProcessIdentity.from_json(values["identity"])})

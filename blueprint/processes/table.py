@@ -1,19 +1,25 @@
-"""The process table: each process with its parent, session, command line and environment.
+"""The process table: each process with its identity, parent, session, command line and environment.
 
-On Linux it is read from /proc, which needs no package and, unlike psutil's `create_time()`, gives a start that does
-not move when the clock is set. Elsewhere psutil answers.
+On Linux it is read from /proc, which needs no package (`stop` works without `.venv`) and, unlike psutil's
+`create_time()`, gives a start that does not move when the clock is set. Elsewhere psutil answers.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
+
+from blueprint.processes.identity import ProcessIdentity, boot_id
 
 _HAS_PROC = Path("/proc/self/stat").exists()
 _STATES = {"zombie": "Z", "dead": "X", "stopped": "T", "tracing-stop": "t"}  # psutil's words in /proc's letters
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -21,22 +27,22 @@ class Process:
     """A process at the moment it was looked at.
 
     Attributes:
-        pid: Its number; on its own it proves nothing, numbers are used again.
         parent: The pid of its parent.
         session: The pid that made its session; that number is not given to anyone else while the session has members.
         state: The kernel's letter: `T` stopped, `Z` zombie, …
         name: Its short name.
-        start_ticks: Its start in clock ticks since boot (Linux), field 22 of /proc/<pid>/stat.
-        create_time: Its start in seconds since the epoch (elsewhere).
     """
 
-    pid: int
+    identity: ProcessIdentity
     parent: int
     session: int
     state: str
     name: str
-    start_ticks: int | None = None
-    create_time: float | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self.identity.pid
 
     @property
     def running(self) -> bool:
@@ -50,9 +56,9 @@ class Process:
 
     def age(self) -> float:
         """Return for how many seconds it has been there, also when the clock was set meanwhile (Linux)."""
-        if self.start_ticks is None:
-            return time.time() - (self.create_time or 0.0)
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - self.start_ticks / os.sysconf("SC_CLK_TCK")
+        if self.identity.start_ticks is None:
+            return time.time() - (self.identity.create_time or 0.0)
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - self.identity.start_ticks / os.sysconf("SC_CLK_TCK")
 
     def __str__(self) -> str:
         """Name it for people."""
@@ -60,10 +66,20 @@ class Process:
 
 
 def look(pid: int) -> Process | None:
-    """Read the process with this number; None if there is none, or it may not be seen."""
+    """Read the process with this number, be it a zombie; None if there is none, or it may not be seen."""
     if pid <= 0:
         return None
-    return _look_in_proc(pid) if _HAS_PROC else _look_with_psutil(pid)
+    if not _HAS_PROC:
+        return _ask_psutil(pid, _from_psutil)
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    before, _, after = stat.rpartition(b")")  # the name may hold spaces and brackets, so count from the last one
+    state, parent, _, session, *fields = after.split()
+    name = before.partition(b"(")[2].decode(errors="replace")
+    identity = ProcessIdentity(pid, boot_id(), int(fields[15]))
+    return Process(identity, int(parent), int(session), state.decode(), name)
 
 
 def all_processes() -> Iterator[Process]:
@@ -74,102 +90,91 @@ def all_processes() -> Iterator[Process]:
         import psutil  # here, because it costs 35 ms that nobody pays on Linux
 
         pids = psutil.pids()
-    for pid in pids:
-        process = look(pid)
-        if process is not None:
-            yield process
+    return filter(None, map(look, pids))
 
 
 def variable(pid: int, name: str) -> str | None:
     """Read a variable of the environment that a process was started with; None if unset or not readable."""
     if not _HAS_PROC:
-        return _variable_with_psutil(pid, name)
-    try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:  # it is gone, or belongs to somebody else
-        return None
-    prefix = name.encode() + b"="
-    for entry in environment.split(b"\0"):
-        if entry.startswith(prefix):
-            return os.fsdecode(entry[len(prefix) :])
-    return None
+        return _ask_psutil(pid, lambda process: process.environ().get(name))
+    prefix = f"{name}="
+    return next((entry.removeprefix(prefix) for entry in _strings(pid, "environ") if entry.startswith(prefix)), None)
 
 
 def command_line(pid: int) -> tuple[str, ...]:
     """Read the program and its arguments; empty if the process is gone, a zombie or not readable."""
     if not _HAS_PROC:
-        import psutil
-
-        try:
-            return tuple(psutil.Process(pid).cmdline())
-        except psutil.Error:
-            return ()
-    try:
-        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return ()
-    return tuple(os.fsdecode(part) for part in raw.removesuffix(b"\0").split(b"\0")) if raw else ()
+        return tuple(_ask_psutil(pid, lambda process: process.cmdline()) or ())
+    return tuple(_strings(pid, "cmdline"))
 
 
 def folder(pid: int) -> Path | None:
     """Return the folder that a process runs in, under its present name; None if that is gone or not readable."""
-    if not _HAS_PROC:
-        import psutil
-
-        try:
-            found = Path(psutil.Process(pid).cwd())
-        except psutil.Error:
-            return None
-        return found if found.is_dir() else None
     try:
-        found = Path(f"/proc/{pid}/cwd").readlink()
+        found = Path(f"/proc/{pid}/cwd").readlink() if _HAS_PROC else _ask_psutil(pid, lambda each: Path(each.cwd()))
     except OSError:
         return None
-    return found if found.is_dir() else None
+    return found if found and found.is_dir() else None
 
 
-def _look_in_proc(pid: int) -> Process | None:
+def find_again(identity: ProcessIdentity) -> Process | None:
+    """Return this very process as it is now, also as a zombie; None if it is gone."""
+    process = look(identity.pid)
+    return process if process is not None and process.identity == identity else None
+
+
+def is_same(identity: ProcessIdentity) -> bool:
+    """Tell whether this very process runs; False when in doubt, because what is not proven ours is not ours."""
+    process = find_again(identity)
+    return process is not None and process.running
+
+
+def send(identity: ProcessIdentity, number: signal.Signals) -> bool:
+    """Send a signal to this very process and to no other; tell whether it was there to get it.
+
+    On Linux the number is held by a pidfd between the proof and the signal, so that it cannot change hands meanwhile.
+
+    Raises:
+        PermissionError: It is there, and belongs to another user.
+    """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return None
-    before, _, after = stat.rpartition(b")")  # the name may hold spaces and brackets, so count from the last one
-    fields = after.split()
-    if len(fields) < 20:
-        return None
-    return Process(
-        pid=pid,
-        state=fields[0].decode(),
-        parent=int(fields[1]),
-        session=int(fields[3]),
-        start_ticks=int(fields[19]),
-        name=before.partition(b"(")[2].decode(errors="replace"),
-    )
+        held = os.pidfd_open(identity.pid)
+    except (AttributeError, OSError):  # no such process, which the proof sees, or a system that knows no pidfd
+        held = None
+    try:
+        if not is_same(identity):
+            return False
+        if held is None:
+            os.kill(identity.pid, number)
+        else:
+            signal.pidfd_send_signal(held, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        if held is not None:
+            os.close(held)
+    return True
 
 
-def _look_with_psutil(pid: int) -> Process | None:
+def _strings(pid: int, file: str) -> list[str]:
+    try:
+        raw = Path(f"/proc/{pid}/{file}").read_bytes()
+    except OSError:  # it is gone, or belongs to somebody else
+        return []
+    return os.fsdecode(raw.removesuffix(b"\0")).split("\0") if raw else []
+
+
+def _from_psutil(process: Any) -> Process:
+    with process.oneshot():
+        identity = ProcessIdentity(process.pid, boot_id(), None, process.create_time())
+        state = _STATES.get(process.status(), "S")
+        return Process(identity, process.ppid(), os.getsid(process.pid), state, process.name())
+
+
+def _ask_psutil(pid: int, question: Callable[[Any], T]) -> T | None:
     import psutil
 
     try:
-        process = psutil.Process(pid)
-        with process.oneshot():
-            status = process.status()
-            return Process(
-                pid=pid,
-                state=_STATES.get(status, "S"),
-                parent=process.ppid(),
-                session=os.getsid(pid),
-                create_time=process.create_time(),
-                name=process.name(),
-            )
-    except (psutil.Error, OSError):
-        return None
-
-
-def _variable_with_psutil(pid: int, name: str) -> str | None:
-    import psutil
-
-    try:
-        return psutil.Process(pid).environ().get(name)
+        return question(psutil.Process(pid))
     except (psutil.Error, OSError):
         return None

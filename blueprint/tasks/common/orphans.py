@@ -19,9 +19,8 @@ from blueprint.platform import specs
 from blueprint.platform.status import read_workers
 from blueprint.prefect_adapter import deployments, flow_runs
 from blueprint.prefect_adapter.models import Run
-from blueprint.processes.identity import find_again
 from blueprint.processes.ownership import tagged_processes
-from blueprint.processes.table import command_line, variable
+from blueprint.processes.table import command_line, find_again, variable
 from blueprint.tasks.context import Context
 
 _AT_WORK = ("PENDING", "RUNNING", "CANCELLING")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from blueprint.processes import table as processes
-from blueprint.processes.identity import ProcessIdentity, identify, is_same, send
-from blueprint.processes.table import command_line, folder, look, variable
+from blueprint.processes.identity import ProcessIdentity
+from blueprint.processes.table import command_line, folder, is_same, look, send, variable
 from tests.unit.processes.helpers import eventually, runs
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -33,16 +33,16 @@ def table(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 
 
 def _known(pid: int) -> ProcessIdentity:
-    identity = identify(pid)
-    assert identity is not None
-    return identity
+    seen = look(pid)
+    assert seen is not None
+    return seen.identity
 
 
 @pytest.mark.usefixtures("table")
 def test_a_running_process_is_recognised_after_its_identity_went_through_a_file(stranger: Start) -> None:
     identity = _known(stranger().pid)
-    assert ProcessIdentity.from_json(identity.to_json()) == identity
-    assert is_same(ProcessIdentity.from_json(identity.to_json()))
+    assert ProcessIdentity.from_json(asdict(identity)) == identity
+    assert is_same(ProcessIdentity.from_json(asdict(identity)))
 
 
 @pytest.mark.usefixtures("table")
@@ -71,7 +71,7 @@ def test_a_zombie_does_not_count_as_running(stranger: Start) -> None:
     process.kill()
     eventually(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
     assert not is_same(identity)
-    assert identify(process.pid) == identity, "the number is still its own, so that its session can be recognised"
+    assert _known(process.pid) == identity, "the number is still its own, so that its session can be recognised"
 
 
 @pytest.mark.usefixtures("table")

@@ -23,7 +23,7 @@ from blueprint.core.errors import EnvironmentRefused, ProcessError, TimedOut
 from blueprint.core.http import NotReady, get
 from blueprint.core.task import TaskStopped, within
 from blueprint.processes import ports, records, table
-from blueprint.processes.identity import ProcessIdentity, identify
+from blueprint.processes.identity import ProcessIdentity
 from blueprint.processes.log import ServiceLog
 from blueprint.processes.manager import ServiceManager
 from tests.support.ports import free_port
@@ -180,9 +180,9 @@ def test_after_a_restart_of_the_machine_it_is_started_anew(house: House, strange
 
 
 def _identity(pid: int) -> ProcessIdentity:
-    identity = identify(pid)
-    assert identity is not None
-    return identity
+    seen = table.look(pid)
+    assert seen is not None
+    return seen.identity
 
 
 def test_a_frozen_service_is_a_clear_timeout_and_then_a_restart_that_says_so(house: House) -> None:

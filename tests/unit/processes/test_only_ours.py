@@ -17,9 +17,9 @@ import pytest
 from blueprint.core.errors import EnvironmentRefused
 from blueprint.core.task import TaskStopped, within
 from blueprint.processes import records
-from blueprint.processes.identity import identify
 from blueprint.processes.ownership import SERVICE_VARIABLE, OwnershipTag, owned_processes
 from blueprint.processes.records import ServiceRecord
+from blueprint.processes.table import look
 from tests.unit.processes.helpers import House, eventually, runs
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -118,8 +118,9 @@ def test_a_recycled_pid_is_neither_stopped_nor_adopted(house: House, stranger: S
     record = _record(house)
     house.manager.stop("web", within(20))
     bystander = stranger()
-    identity = identify(bystander.pid)
-    assert identity is not None
+    seen = look(bystander.pid)
+    assert seen is not None
+    identity = seen.identity
     assert identity.start_ticks is not None
     recycled = replace(record, identity=replace(identity, start_ticks=identity.start_ticks - 1))
     records.write(house.folder / "services", recycled)
@@ -164,8 +165,9 @@ def test_a_record_made_elsewhere_gives_no_power_over_a_process_that_carries_no_m
 ) -> None:
     house.manager.ensure(house.service(), within(20))
     bystander = stranger()
-    identity = identify(bystander.pid)
-    assert identity is not None
+    seen = look(bystander.pid)
+    assert seen is not None
+    identity = seen.identity
     records.write(house.folder / "services", replace(_record(house), identity=identity, workspace="elsewhere"))
     assert house.manager.state("web").startswith("not ours")
     house.manager.stop("web", within(20))
