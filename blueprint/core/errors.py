@@ -23,14 +23,7 @@ class ExitCode(IntEnum):
 
 
 class BlueprintError(Exception):
-    """Expected error: one sentence about what happened and one about what to do next.
-
-    Attributes:
-        what: One sentence that says what was expected and what was found.
-        hint: The next step for the user.
-        where_to_look: A file or an address that tells more.
-        details: The values read before it failed; JSON values, kept in the journal.
-    """
+    """Expected error: one sentence about what happened and one about what to do next."""
 
     exit_code = ExitCode.ENVIRONMENT
 
@@ -38,10 +31,10 @@ class BlueprintError(Exception):
         self, what: str, hint: str = "", where_to_look: str = "", details: Mapping[str, object] | None = None
     ) -> None:
         super().__init__(what, hint, where_to_look)
-        self.what = what
+        self.what = what  # was expected, and what was found
         self.hint = hint
-        self.where_to_look = where_to_look
-        self.details = dict(details or {})
+        self.where_to_look = where_to_look  # a file or an address that tells more
+        self.details = dict(details or {})  # read before it failed; JSON values, kept in the journal
 
     def __str__(self) -> str:
         return f"{self.what} {self.hint}".strip()

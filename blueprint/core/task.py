@@ -34,28 +34,19 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """Description of a task.
-
-    Attributes:
-        timeout: Seconds that it may take.
-        proof: The effect that it reads back from the system.
-        needs: The tasks whose effect must hold before this one can start.
-        local_runs: Number of awaited runs of the flow that run as plain processes.
-        pool_runs: Number of awaited runs of the deployment; they may have to queue.
-        uses_prefect: Whether it needs Prefect imported in the executor's process.
-    """
+    """Description of a task."""
 
     number: int
     title: str
     phase: int
-    timeout: float
-    proof: str
-    needs: tuple[int, ...] = ()
+    timeout: float  # seconds that it may take
+    proof: str  # the effect that it reads back from the system
+    needs: tuple[int, ...] = ()  # the tasks whose effect must hold before this one can start
     scope: Scope = Scope.PLATFORM
     stage: Stage = Stage.INSTALLED
-    local_runs: int = 0
-    pool_runs: int = 0
-    uses_prefect: bool = True
+    local_runs: int = 0  # awaited runs of the flow that run as plain processes
+    pool_runs: int = 0  # awaited runs of the deployment; they may have to queue
+    uses_prefect: bool = True  # imported in the executor's process
 
 
 class Status(StrEnum):
@@ -76,19 +67,12 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Evidence:
-    """Proof that a task read back from the running system.
+    """Proof that a task read back from the running system."""
 
-    Attributes:
-        summary: One line.
-        details: The full evidence, kept in the journal; JSON values only, never a secret.
-        changed: Whether the task had to act.
-        reason: If it acted, what it had found missing or no longer true.
-    """
-
-    summary: str
-    details: Mapping[str, Any] = field(default_factory=dict)
-    changed: bool = False
-    reason: str = ""
+    summary: str  # one line
+    details: Mapping[str, Any] = field(default_factory=dict)  # for the journal; JSON values only, never a secret
+    changed: bool = False  # whether the task had to act
+    reason: str = ""  # if so, what it had found missing or no longer true
 
 
 class TaskFailed(BlueprintError):
@@ -107,20 +91,12 @@ class TaskStopped(Exception):
 
 @dataclass
 class TaskControl:
-    """Deadline, stop signal and progress messages of a running task.
-
-    Attributes:
-        number: The task's.
-        deadline: On the `clock`, the second by which the task must have returned.
-        stopped: Set when the task must end at once.
-        tell: Receives each text given to `waiting`.
-        clock: Monotonic seconds.
-    """
+    """Deadline, stop signal and progress messages of a running task."""
 
     number: int
-    deadline: float
-    stopped: threading.Event = field(default_factory=threading.Event)
-    tell: Callable[[str], None] = lambda _text: None
+    deadline: float  # on the `clock`, the second by which the task must have returned
+    stopped: threading.Event = field(default_factory=threading.Event)  # set when the task must end at once
+    tell: Callable[[str], None] = lambda _text: None  # receives each text given to `waiting`
     clock: Callable[[], float] = time.monotonic
 
     def remaining(self) -> float:

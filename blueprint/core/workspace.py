@@ -37,15 +37,10 @@ class _Below:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A project's folder, the files kept in it, and the place of the program itself.
+    """A project's folder, the files kept in it, and the place of the program itself."""
 
-    Attributes:
-        root: The project's folder: its pyproject.toml, `.venv`, state and logs.
-        installation: The folder of the program's own files; None where that is `root`, as in a checkout.
-    """
-
-    root: Path
-    installation: Path | None = None
+    root: Path  # with the project's pyproject.toml, `.venv`, state and logs
+    installation: Path | None = None  # the folder of the program's own files, where that is not `root`
 
     script = _Below("program", "run_blueprint.py")
     requirements = _Below("program", "requirements.lock")  # of the packages that the platform runs on

@@ -102,17 +102,11 @@ class ExternalService(Service):
 
 @dataclass(frozen=True)
 class ApiEndpoint:
-    """The server's API.
+    """The server's API."""
 
-    Attributes:
-        url: Its address for programs on this machine, without a slash at the end.
-        public_url: Its address for browsers, which the UI is told.
-        authorization: The header that it asks for, if any. Sent only to a server that is proven ours or was named by
-            the user.
-    """
-
-    url: str
-    public_url: str
+    url: str  # for programs on this machine, without a slash at the end
+    public_url: str  # for browsers, which the UI is told
+    # The header that it asks for, if any: sent only to a server that is proven ours or was named by the user.
     authorization: str | None = field(default=None, repr=False)
 
     @property

@@ -107,7 +107,13 @@ def for_worker(settings: Settings, workspace: Workspace) -> dict[str, str]:
 
 def apply_to_self(settings: Settings, workspace: Workspace) -> None:
     """Make this process use the platform; to be called before Prefect is imported."""
-    _make_temporary_folder(workspace)
+    folder = workspace.temporary
+    private_folder(folder)
+    if not folder.is_relative_to(workspace.state) and (folder.is_symlink() or folder.stat().st_uid != os.getuid()):
+        raise EnvironmentRefused(
+            f"{folder} is to hold the temporary files, and belongs to another user.",
+            "Have it removed, or move the project to a folder with a shorter path.",
+        )
     variables = for_child(
         settings,
         workspace,
@@ -117,16 +123,6 @@ def apply_to_self(settings: Settings, workspace: Workspace) -> None:
     )
     os.environ.clear()
     os.environ.update(variables)
-
-
-def _make_temporary_folder(workspace: Workspace) -> None:
-    folder = workspace.temporary
-    private_folder(folder)
-    if not folder.is_relative_to(workspace.state) and (folder.is_symlink() or folder.stat().st_uid != os.getuid()):
-        raise EnvironmentRefused(
-            f"{folder} is to hold the temporary files, and belongs to another user.",
-            "Have it removed, or move the project to a folder with a shorter path.",
-        )
 
 
 def prefect_toml(settings: Settings, workspace: Workspace) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -90,19 +91,13 @@ def source(settings: Settings, workspace: Workspace) -> ServiceSpec:
     )
 
 
-def _spec(workspace: Workspace, *, log: str, ready: Callable[[], None], **values: Any) -> ServiceSpec:
+def _spec(workspace: Workspace, *, log: str, ready: Callable[[], object], **values: Any) -> ServiceSpec:
     """Fill in what all services have in common."""
-    common: dict[str, Any] = {
-        "host": _LOOPBACK,
-        "alive": ready,
-        "inherit": environment.without_prefect(os.environ),
-        "cwd": workspace.root,
-    }
-    return ServiceSpec(log=workspace.logs / log, ready=ready, **common | values)
+    common: dict[str, Any] = {"host": _LOOPBACK, "alive": ready}
+    inherit = environment.without_prefect(os.environ)
+    cwd = workspace.root
+    return ServiceSpec(log=workspace.logs / log, cwd=cwd, inherit=inherit, ready=ready, **common | values)
 
 
-def _answers(url: str) -> Callable[[], None]:
-    def probe() -> None:
-        http.get_ok(url, timeout=PROBE_SECONDS)
-
-    return probe
+def _answers(url: str) -> Callable[[], object]:
+    return functools.partial(http.get_ok, url, timeout=PROBE_SECONDS)

@@ -21,19 +21,12 @@ NOT_RUNNING = "it was not running"
 
 @dataclass(frozen=True)
 class Found:
-    """A service as it was found.
+    """A service as it was found."""
 
-    Attributes:
-        record: Its record, if there is one that counts.
-        leader: Its main process, proven ours and running; None if there is none.
-        reason: The reason if there is no leader.
-        foreign: Whether somebody else's process or record is in its place.
-    """
-
-    record: ServiceRecord | None = None
-    leader: Process | None = None
-    reason: str = ""
-    foreign: bool = False
+    record: ServiceRecord | None = None  # if there is one that counts
+    leader: Process | None = None  # its main process, proven ours and running
+    reason: str = ""  # if there is no leader
+    foreign: bool = False  # somebody else's process or record is in its place
 
     @property
     def known(self) -> Set[ProcessIdentity]:
@@ -64,7 +57,7 @@ def find(folder: Path, tag: OwnershipTag) -> Found:
     return Found(record, leader)
 
 
-def find_without_record(spec: ServiceSpec, tag: OwnershipTag, fingerprint: str) -> ProcessIdentity | None:
+def find_without_record(spec: ServiceSpec, tag: OwnershipTag) -> ProcessIdentity | None:
     """Find the main process of a service that runs as `spec` says but has no usable record.
 
     A kill between start and record leaves that, or a crash that tore the record. The main process is the oldest with
@@ -76,7 +69,8 @@ def find_without_record(spec: ServiceSpec, tag: OwnershipTag, fingerprint: str) 
     pid = processes[0].pid
     command = command_line(pid)
     same_command = command == spec.argv or command[-len(spec.argv) :][1:] == spec.argv[1:]
-    return processes[0].identity if same_command and fingerprint_of(pid) == fingerprint else None
+    same_settings = fingerprint_of(pid) == spec.fingerprint(tag.workspace)
+    return processes[0].identity if same_command and same_settings else None
 
 
 def require_listener(spec: ServiceSpec, tag: OwnershipTag, leader: ProcessIdentity) -> None:

@@ -14,19 +14,12 @@ _FIRST_PID = 2  # 1 is init, and 0 and below mean "a whole group" to kill(2): a 
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """One process and no other.
+    """One process and no other."""
 
-    Attributes:
-        pid: Its number; on its own it proves nothing, numbers are used again.
-        boot_id: The start of the machine in which it ran; empty where the system has none.
-        start_ticks: Its start in clock ticks since boot (Linux), field 22 of /proc/<pid>/stat.
-        create_time: Its start in seconds since the epoch (elsewhere).
-    """
-
-    pid: int
-    boot_id: str
-    start_ticks: int | None
-    create_time: float | None = None
+    pid: int  # on its own it proves nothing, numbers are used again
+    boot_id: str  # the start of the machine in which it ran; empty where the system has none
+    start_ticks: int | None  # its start since boot (Linux), field 22 of /proc/<pid>/stat
+    create_time: float | None = None  # its start in seconds since the epoch (elsewhere)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ProcessIdentity:

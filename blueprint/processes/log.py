@@ -1,11 +1,5 @@
 """A service's log: rotated when the service starts, read across rotations, searched for the cause of its end.
 
-    log = ServiceLog(workspace.logs / "worker.log")
-    began = log.position()         # two numbers, which JSON can hold; LogPosition(*numbers) makes them one again
-    …
-    for line in log.lines(began):  # each line written since, also what was rotated away meanwhile
-        …
-
 Rotation renames `worker.log` to `worker.log.1`, that one to `worker.log.2` and so on. A position names its file by the
 file's inode, which a rename does not change.
 """
@@ -32,15 +26,10 @@ _COMPLAINT = re.compile(r"error|exception|fail|refused|denied|in use|not found|c
 
 
 class LogPosition(NamedTuple):
-    """A place in a log.
+    """A place in a log: two numbers, which JSON can hold."""
 
-    Attributes:
-        inode: The file's; 0 for a log that did not exist yet.
-        offset: Bytes from that file's beginning.
-    """
-
-    inode: int
-    offset: int
+    inode: int  # 0 for a log that did not exist yet
+    offset: int  # in bytes
 
 
 BEGINNING = LogPosition(0, 0)
@@ -64,9 +53,6 @@ class ServiceLog:
         """Yield the lines from a position on, oldest first, without their line ends.
 
         All lines that are kept are yielded if the position's own file is no longer kept.
-
-        Raises:
-            OSError: A file cannot be read.
         """
         newest_first = []
         for path in (self._rotated(number) for number in range(_KEPT + 1)):
@@ -82,11 +68,7 @@ class ServiceLog:
                     yield line.decode(errors="replace").rstrip("\r\n")
 
     def open_to_append(self) -> BinaryIO:
-        """Open the log for a service that starts, private to the user; rotate it first if it has grown large.
-
-        Raises:
-            EnvironmentRefused: It cannot be written.
-        """
+        """Open the log for a service that starts, private to the user; rotate it first if it has grown large."""
         try:
             if self.path.is_file() and self.path.stat().st_size > MOST_BYTES:
                 self._rotate()

@@ -9,11 +9,10 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blueprint.core.errors import BlueprintError, ProcessError
+from blueprint.core.errors import BlueprintError
 from blueprint.core.http import NotReady
 from blueprint.core.task import TaskControl, TaskStopped, within
 from blueprint.processes import records
@@ -28,7 +27,7 @@ from blueprint.processes.spec import ServiceChange, ServiceSpec
 from blueprint.processes.table import Process
 
 if TYPE_CHECKING:
-    from blueprint.processes.launching import Launched
+    from blueprint.processes.starting import Launched
 
 _GRACE_SECONDS = 10.0
 _FAILED_START_GRACE_SECONDS = 1.0  # the task's time is over by then
@@ -43,12 +42,9 @@ class ServiceManager:
     def __init__(
         self, folder: Path, workspace_id: str, on_started: Callable[[str, dict[str, Any]], None] | None = None
     ) -> None:
-        """Manage the services whose records are in a folder.
+        """Manage the services whose records are in a folder; what is started carries the workspace's id.
 
-        Args:
-            folder: The folder of the records, `state/services`.
-            workspace_id: The random id of the workspace; what is started carries it.
-            on_started: Told of each process that is started: the service's name, and its pid, port, log and reason.
+        `on_started` is told of each process that is started: the service's name, and its pid, port, log and reason.
         """
         self._folder = folder
         self.workspace = workspace_id
@@ -114,11 +110,11 @@ class ServiceManager:
         """Have the service run as configured and answer: adopt it, or end what is left of it and start it.
 
         Raises:
-            ProcessError: It died while it was starting, or cannot be started or ended.
-            TimedOut: It was not ready in time.
-            EnvironmentRefused: Its port is held by a stranger, or the disk or the system do not allow it.
+            BlueprintError: It is not up.
             TaskStopped: The execution was interrupted; what was started goes on and is adopted the next time.
         """
+        from blueprint.processes.starting import unfit_reason
+
         tag = self._tag(spec.name)
         with self._locked(spec.name, control):
             if spec.name in self._begun:
@@ -128,7 +124,7 @@ class ServiceManager:
             how_found = ""
             if found.record is None:
                 found, how_found = self._recover(spec, found)
-            reason = self._unfit_reason(spec, found, control)
+            reason = unfit_reason(spec, tag, found, control)
             if not reason and found.record is not None:
                 if not found.record.ready:
                     records.write(self._folder, replace(found.record, ready=True))
@@ -141,11 +137,7 @@ class ServiceManager:
             return self._wait(spec, self._launch(spec, reason), reason, control)
 
     def stop(self, name: str, control: TaskControl, grace: float = _GRACE_SECONDS) -> str | None:
-        """End the service with everything that it started, as `end_service` does.
-
-        Returns:
-            A sentence that names what was ended; None if nothing of the service was running.
-        """
+        """End the service with everything that it started, as `end_service` does; name what was ended, if anything."""
         with self._locked(name, control):
             self._settled.discard(name)
             self._begun.pop(name, None)
@@ -161,10 +153,8 @@ class ServiceManager:
     def stop_all(self, control: TaskControl) -> list[str]:
         """Stop every service of this workspace, the youngest first, and whatever else carries its tag.
 
-        One that cannot be stopped does not keep the others from being stopped; its error is raised at the end.
-
-        Returns:
-            A sentence for each that was running.
+        One that cannot be stopped does not keep the others from being stopped; its error is raised at the end. Else a
+        sentence is returned for each that was running.
         """
         names = {*records.names(self._folder), *tagged_processes(self.workspace)}
         known = {name: record.started_at if (record := self.record(name)) else "" for name in names}
@@ -198,37 +188,14 @@ class ServiceManager:
     def _lock(self, name: str) -> threading.Lock:
         return self._locks.setdefault(name, threading.Lock())
 
-    def _unfit_reason(self, spec: ServiceSpec, found: Found, control: TaskControl) -> str:
-        """Say why what was found cannot be adopted; "" if it can."""
-        from blueprint.processes.readiness import unfit_reason
-
-        if found.record is None or found.leader is None:
-            return found.reason
-        fingerprint = spec.fingerprint(self.workspace)
-        return unfit_reason(spec, self._tag(spec.name), fingerprint, found.record, found.leader, control)
-
     def _recover(self, spec: ServiceSpec, found: Found) -> tuple[Found, str]:
         """Write the record anew if only it is missing; say what was wrong with the old one."""
-        identity = find_without_record(spec, self._tag(spec.name), spec.fingerprint(self.workspace))
+        identity = find_without_record(spec, self._tag(spec.name))
         if identity is None:
             return found, ""
-        records.write(self._folder, self._new_record(spec, identity))
+        records.write(self._folder, records.new(spec, self._tag(spec.name), identity))
         reason = "its record was missing" if found.reason == NOT_RUNNING else found.reason
         return self._find(spec.name), f"{reason}; its process (pid {identity.pid}) was found by its tag"
-
-    def _new_record(self, spec: ServiceSpec, identity: ProcessIdentity, log_offset: int = 0) -> ServiceRecord:
-        return ServiceRecord(
-            name=spec.name,
-            title=spec.title,
-            workspace=self.workspace,
-            identity=identity,
-            fingerprint=spec.fingerprint(self.workspace),
-            host=spec.host,
-            port=spec.port,
-            log=str(spec.log),
-            log_offset=log_offset,
-            started_at=datetime.now(UTC).isoformat(timespec="microseconds"),
-        )
 
     def _can_listen(self, spec: ServiceSpec) -> bool:
         return spec.port is None or is_free(spec.host, spec.port)
@@ -262,27 +229,24 @@ class ServiceManager:
             raise port_held(spec, found)
 
     def _launch(self, spec: ServiceSpec, reason: str) -> Launched:
-        from blueprint.processes.launching import launch
+        from blueprint.processes.starting import launch
 
-        started = launch(spec, self._tag(spec.name), spec.fingerprint(self.workspace))
+        started = launch(spec, self._tag(spec.name))
         with self._ended_on_failure(spec, started):
-            records.write(self._folder, self._new_record(spec, started.identity, started.log_offset))
-            details = {"pid": started.identity.pid, "port": spec.port, "log": str(spec.log), "reason": reason}
+            records.write(self._folder, started.record)
+            details = {"pid": started.record.identity.pid, "port": spec.port, "log": str(spec.log), "reason": reason}
             if self._on_started:
                 self._on_started(spec.name, details)
         return started
 
     def _wait(self, spec: ServiceSpec, started: Launched, reason: str, control: TaskControl) -> ServiceChange:
-        from blueprint.processes.readiness import wait_until_ready
+        from blueprint.processes.starting import wait_until_ready
 
         with self._ended_on_failure(spec, started):
-            wait_until_ready(spec, self._tag(spec.name), started, control, control.remaining())
-            record = self.record(spec.name)
-            if record is None:
-                raise ProcessError(f"The record of {spec.title} (pid {started.identity.pid}) was removed meanwhile.")
-            records.write(self._folder, replace(record, ready=True))
+            wait_until_ready(spec, self._tag(spec.name), started, control)
+            records.write(self._folder, replace(started.record, ready=True))
         self._settled.add(spec.name)
-        return ServiceChange(identity=started.identity, changed=True, reason=reason)
+        return ServiceChange(identity=started.record.identity, changed=True, reason=reason)
 
     @contextlib.contextmanager
     def _ended_on_failure(self, spec: ServiceSpec, started: Launched) -> Iterator[None]:
@@ -292,7 +256,7 @@ class ServiceManager:
             raise  # interrupted: services are left as they are
         except Exception:
             with contextlib.suppress(TaskStopped, BlueprintError):  # the first error is the one to tell
-                end_service(self._tag(spec.name), {started.identity}, within(10), _FAILED_START_GRACE_SECONDS)
+                end_service(self._tag(spec.name), {started.record.identity}, within(10), _FAILED_START_GRACE_SECONDS)
                 records.remove(self._folder, spec.name)
             raise
 

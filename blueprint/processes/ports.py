@@ -10,7 +10,6 @@ import errno
 import ipaddress
 import os
 import pwd
-import re
 import socket
 import sys
 from collections.abc import Collection, Iterable
@@ -23,25 +22,16 @@ from blueprint.processes.table import look
 _PROC_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _HAS_PROC = _PROC_TABLES[0].exists()
 _LISTEN = "0A"  # include/net/tcp_states.h
-_SOCKET = re.compile(r"socket:\[(\d+)\]")
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  # recognised here, never bound
 
 
 @dataclass(frozen=True)
 class Listener:
-    """A socket that accepts connections.
+    """A socket that accepts connections."""
 
-    Attributes:
-        address: The numeric address that it is bound to.
-        port: Its port.
-        pids: The processes that have it open; empty if this user may not see them.
-        user: The user that it belongs to; empty if unknown.
-    """
-
-    address: str
-    port: int
-    pids: tuple[int, ...]
-    user: str = ""
+    address: str  # the numeric one that it is bound to
+    pids: tuple[int, ...]  # that have it open; empty if this user may not see them
+    user: str = ""  # that it belongs to, if known
 
     @property
     def pid(self) -> int | None:
@@ -52,7 +42,7 @@ class Listener:
         """Name its process for people."""
         if self.pid is None:
             owner = f"of user {self.user} " if self.user else ""
-            return f"a process {owner}that {_me()} has no right to look into"
+            return f"a process {owner}that {_user_name(os.geteuid())} has no right to look into"
         process = look(self.pid)
         return f"{process.name if process else 'a process'} (pid {self.pid})"
 
@@ -62,7 +52,7 @@ def listeners(port: int, host: str | None = None, expected: int | None = None) -
 
     Args:
         port: The port.
-        host: If given, only those are returned that accept connections to it or keep others from binding it.
+        host: If given, only those that accept connections to it or keep others from binding it.
         expected: The process that probably listens; if it does, the others are not looked into (6 ms).
     """
     found = _from_proc(port, expected) if _HAS_PROC else _from_psutil(port)
@@ -87,31 +77,21 @@ def is_free(host: str, port: int) -> bool:
         EnvironmentRefused: No service of this user could ever listen there: the address is not of this machine,
             or the port is reserved.
     """
-    failure: OSError | None = None
-    bound = False
-    for family, address in _resolve(host, port):
+    failures = []
+    addresses = _resolve(host, port)
+    for family, address in addresses:
         try:
-            _bind(family, address, port)
+            socket.create_server((address, port), family=family).close()  # as servers do: TIME_WAIT does not count
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 return False
-            failure = error
-        else:
-            bound = True  # one will do: `localhost` has an IPv6 address also where IPv6 is off
-    if failure is not None and not bound:
+            failures.append(os.strerror(error.errno or 0))
+    if len(failures) == len(addresses):  # one will do: `localhost` has an IPv6 address also where IPv6 is off
         raise EnvironmentRefused(
-            f"Nothing can listen on {host}, port {port}: {failure.strerror}.",
+            f"Nothing can listen on {host}, port {port}: {failures[-1]}.",
             "Configure an address of this machine and a port above 1023.",
-        ) from failure
+        )
     return True
-
-
-def _bind(family: socket.AddressFamily, address: str, port: int) -> None:
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: TIME_WAIT does not count
-        if family == socket.AF_INET6:
-            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        probe.bind((address, port))
 
 
 def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
@@ -120,10 +100,6 @@ def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
     except (OSError, UnicodeError) as error:
         raise EnvironmentRefused(f"The host name {host} has no address: {error}.", "Configure another host.") from error
     return [(family, str(address[0])) for family, _, _, _, address in answers]
-
-
-def _me() -> str:
-    return _user_name(os.geteuid())
 
 
 def _user_name(uid: int) -> str:
@@ -152,10 +128,10 @@ def _from_proc(port: int, expected: int | None) -> list[Listener]:
             address, _, number = local.partition(":")
             if state == _LISTEN and int(number, 16) == port:
                 sockets[inode] = (_address(address), _user_name(int(uid)))
-    owners = _owners(sockets, [str(expected)]) if expected is not None else {}
+    owners = _owners(sockets, [str(expected)])
     if owners.keys() != sockets.keys():
         owners = _owners(sockets, filter(str.isdecimal, os.listdir("/proc")))  # noqa: PTH208  # thousands, no Paths
-    return [Listener(address, port, tuple(owners.get(inode, ())), user) for inode, (address, user) in sockets.items()]
+    return [Listener(address, tuple(owners.get(inode, ())), user) for inode, (address, user) in sockets.items()]
 
 
 def _address(text: str) -> str:
@@ -166,13 +142,13 @@ def _address(text: str) -> str:
     return _plain(str(ipaddress.ip_address(raw)))
 
 
-def _owners(inodes: Collection[str], pids: Iterable[str]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
+def _owners(inodes: Collection[str], pids: Iterable[str]) -> dict[str, set[int]]:
+    found: dict[str, set[int]] = {}
     for pid in pids:
         for target in _open_files(pid):
-            match = _SOCKET.fullmatch(target)
-            if match and match[1] in inodes and int(pid) not in found.setdefault(match[1], []):
-                found[match[1]].append(int(pid))
+            inode = target.removeprefix("socket:[").removesuffix("]")
+            if inode in inodes:
+                found.setdefault(inode, set()).add(int(pid))
     return found
 
 
@@ -192,7 +168,7 @@ def _open_files(pid: str) -> Iterable[str]:
 def _from_psutil(port: int) -> list[Listener]:
     import psutil
 
-    found: dict[str, list[int]] = {}
+    found: dict[str, set[int]] = {}
     for process in psutil.process_iter():
         try:
             connections = process.net_connections(kind="tcp")
@@ -200,5 +176,5 @@ def _from_psutil(port: int) -> list[Listener]:
             continue
         for connection in connections:
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-                found.setdefault(_plain(connection.laddr.ip), []).append(process.pid)
-    return [Listener(address, port, tuple(sorted(set(pids)))) for address, pids in found.items()]
+                found.setdefault(_plain(connection.laddr.ip), set()).add(process.pid)
+    return [Listener(address, tuple(pids)) for address, pids in found.items()]

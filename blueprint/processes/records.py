@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from blueprint.core.files import private_folder, refused, write_whole
 from blueprint.processes.identity import ProcessIdentity
+from blueprint.processes.ownership import OwnershipTag
+from blueprint.processes.spec import ServiceSpec
 
 _VERSION = 1
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -29,29 +32,35 @@ class RecordDamaged(Exception):
 
 @dataclass(frozen=True)
 class ServiceRecord:
-    """A service that was started.
-
-    Attributes:
-        title: Its name for people.
-        workspace: The id of the workspace that started it.
-        identity: Its main process.
-        fingerprint: The hash of the settings that it was started with.
-        log_offset: The byte of the log at which its own lines begin.
-        started_at: UTC, ISO 8601; for people only.
-        ready: Whether it has ever been ready.
-    """
+    """A service that was started."""
 
     name: str
     title: str
-    workspace: str
+    workspace: str  # the id of the one that started it
     identity: ProcessIdentity
-    fingerprint: str
+    fingerprint: str  # of the settings that it was started with
     host: str
     port: int | None
     log: str
-    started_at: str
-    ready: bool = False
-    log_offset: int = 0
+    started_at: str  # UTC, ISO 8601; for people only
+    ready: bool = False  # whether it has ever been
+    log_offset: int = 0  # the byte of the log at which its own lines begin
+
+
+def new(spec: ServiceSpec, tag: OwnershipTag, identity: ProcessIdentity, log_offset: int = 0) -> ServiceRecord:
+    """Return the record of a service that was started now."""
+    return ServiceRecord(
+        name=spec.name,
+        title=spec.title,
+        workspace=tag.workspace,
+        identity=identity,
+        fingerprint=spec.fingerprint(tag.workspace),
+        host=spec.host,
+        port=spec.port,
+        log=str(spec.log),
+        log_offset=log_offset,
+        started_at=datetime.now(UTC).isoformat(timespec="microseconds"),
+    )
 
 
 def write(folder: Path, record: ServiceRecord) -> None:

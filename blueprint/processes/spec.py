@@ -17,34 +17,27 @@ class ServiceSpec:
     """A command to keep running in the background.
 
     Attributes:
-        name: Short and unique in the workspace: lower-case letters, digits, `-` and `_`.
-        title: Its name for people.
         argv: The program and its arguments. Everybody on the machine can read them: never a secret.
         env: The settings that it is started with. When they (or `argv`, `cwd`, the address) change, it is restarted.
-        cwd: The folder that it runs in.
-        log: The file that its output is appended to; private to the user.
-        host: The address that it listens on.
-        port: Its port; None if it listens on none.
-        ready: Returns once it can do its work, else raises `NotReady`. Each call bounds itself in time.
-        alive: Returns if it answers at all, else raises `NotReady`. Each call bounds itself in time.
+        ready: Raises `NotReady` until it can do its work. Each call bounds itself in time.
+        alive: Raises `NotReady` if it does not answer at all. Each call bounds itself in time.
         inherit: Further environment, which may differ from one start to the next without a restart
             (`PATH`, `HOME`, `LANG`); `env` wins.
     """
 
-    name: str
-    title: str
+    name: str  # unique in the workspace, and part of files' names
+    title: str  # for people
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: Path
-    log: Path
+    log: Path  # private to the user
     host: str
     port: int | None
-    ready: Callable[[], None]
-    alive: Callable[[], None]
+    ready: Callable[[], object]
+    alive: Callable[[], object]
     inherit: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a name that could not be a file's."""
         if not SERVICE_NAME.fullmatch(self.name):
             raise ValueError(f"not a service's name: {self.name!r}")
 
@@ -61,15 +54,10 @@ class ServiceSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """The result of ensuring that a service is up.
+    """The result of ensuring that a service is up."""
 
-    Attributes:
-        changed: Whether it had to be started (else it was found running and healthy).
-        reason: If so, what had been found.
-    """
-
-    changed: bool
-    reason: str = ""
+    changed: bool  # whether it had to be started (else it was found running and healthy)
+    reason: str = ""  # if so, what had been found
 
 
 @dataclass(frozen=True, kw_only=True)

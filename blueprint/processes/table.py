@@ -24,19 +24,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Process:
-    """A process at the moment it was looked at.
-
-    Attributes:
-        parent: The pid of its parent.
-        session: The pid that made its session; that number is not given to anyone else while the session has members.
-        state: The kernel's letter: `T` stopped, `Z` zombie, …
-        name: Its short name.
-    """
+    """A process at the moment it was looked at."""
 
     identity: ProcessIdentity
     parent: int
-    session: int
-    state: str
+    session: int  # the pid that made it; that number is not given to anyone else while the session has members
+    state: str  # the kernel's letter: `T` stopped, `Z` zombie, …
     name: str
 
     @property
@@ -66,7 +59,7 @@ class Process:
 
 
 def look(pid: int) -> Process | None:
-    """Read the process with this number, be it a zombie; None if there is none, or it may not be seen."""
+    """Read the process with this number, also a zombie; None if it is not there or may not be seen."""
     if pid <= 0:
         return None
     if not _HAS_PROC:

@@ -26,6 +26,7 @@ from blueprint.processes import ports, records, table
 from blueprint.processes.identity import ProcessIdentity
 from blueprint.processes.log import ServiceLog
 from blueprint.processes.manager import ServiceManager
+from blueprint.processes.ownership import OwnershipTag
 from tests.support.ports import free_port
 from tests.unit.processes.helpers import House, eventually, needs_ipv6, runs
 
@@ -170,7 +171,7 @@ def test_after_a_restart_of_the_machine_it_is_started_anew(house: House, strange
     house.manager.ensure(service, within(20))
     house.manager.stop("web", within(20))
     bystander = stranger()  # has the pid of the record now
-    ended = house.manager._new_record(service, _identity(bystander.pid))
+    ended = records.new(service, OwnershipTag(house.workspace, "web"), _identity(bystander.pid))
     records.write(
         house.folder / "services", replace(ended, identity=replace(ended.identity, boot_id="before"), ready=True)
     )
@@ -273,7 +274,7 @@ def _start_and_be_killed_before_the_record(house: House, *flags: str) -> int:
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from blueprint.processes.launching import launch\n"
+        "from blueprint.processes.starting import launch\n"
         "from blueprint.processes.ownership import OwnershipTag\n"
         "from blueprint.processes.spec import ServiceSpec\n"
         f"folder = Path({str(house.folder)!r})\n"
@@ -281,7 +282,7 @@ def _start_and_be_killed_before_the_record(house: House, *flags: str) -> int:
         "argv = tuple(sys.argv[1:])\n"
         "service = ServiceSpec('web', 'The web', argv, {'SETTING': 'one'}, folder, folder / 'logs' / 'web.log',\n"
         "                  '127.0.0.1', int(argv[2]), nothing, nothing)\n"
-        f"launch(service, OwnershipTag({house.workspace!r}, 'web'), service.fingerprint({house.workspace!r}))\n"
+        f"launch(service, OwnershipTag({house.workspace!r}, 'web'))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     service = house.service(*flags)
