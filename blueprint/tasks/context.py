@@ -33,7 +33,6 @@ class SetupContext:
     """The surroundings of tasks 1 to 4, which run before the settings can be judged.
 
     Attributes:
-        workspace: The folders.
         lock: The lock file to install, from the project's root.
         requirements: Further requirements of the user's flows.
     """
@@ -48,11 +47,6 @@ class Context:
     """The surroundings of tasks 5 to 30.
 
     Attributes:
-        settings: The configuration.
-        workspace: The folders.
-        services: The processes of this workspace.
-        platform: The API, and the services behind it.
-        flows: Runs the user's flows and checks.
         origin: The id of the execution that this one goes on from, or its own: marks the flow runs that belong to it.
         document: Writes task 28's document; called with its text and the deployment's key.
         log_start: The place in the worker's log behind which the lines of this execution's runs are.

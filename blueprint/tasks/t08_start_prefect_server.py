@@ -1,7 +1,7 @@
 """Task 8: ready, right version, the port's listener is our process."""
 
 from blueprint.core.errors import BlueprintError
-from blueprint.tasks.registry import Context, Evidence, TaskControl, TaskFailed, task
+from blueprint.tasks.registry import Context, Evidence, TaskControl, task
 
 
 @task(
@@ -22,7 +22,7 @@ def start_server(ctx: Context, control: TaskControl) -> Evidence:
         _begin(ctx, control)
         started = ctx.platform.server.ensure(control)
         details = prove_server(ctx)
-    except (TaskFailed, BlueprintError):
+    except BlueprintError:
         ctx.services.stop_begun()
         raise
     owner = f"pid {details['pid']} owns the port" if "pid" in details else "its process is not managed here"

@@ -1,14 +1,7 @@
 """Task 10: the server knows that run: Completed, its task runs, its logs."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from blueprint.core.http import NotReady
 from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
-
-if TYPE_CHECKING:
-    from blueprint.prefect_adapter.models import Run
 
 
 @task(
@@ -32,7 +25,7 @@ def verify_flow_run(ctx: Context, control: TaskControl) -> Evidence:
             where_to_look=f"{ctx.settings.server_url}/runs",
             hint="It was deleted or never reached this server; run `python run_blueprint.py --resume-from 9`.",
         )
-    run: Run = max(found, key=lambda run: (run.type == "COMPLETED", run.created))
+    run = max(found, key=lambda run: (run.type == "COMPLETED", run.created))
     details = prove_completed(ctx, run, control)
 
     def logged() -> list[str]:

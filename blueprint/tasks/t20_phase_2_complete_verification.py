@@ -1,14 +1,9 @@
 """Task 20: pool, worker and deployment read afresh."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from typing import Any
 
 from blueprint.core.http import NotReady
 from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
-
-if TYPE_CHECKING:
-    from blueprint.prefect_adapter.models import Deployment, Pool
 
 
 def verify_platform_ready(ctx: Context, control: TaskControl) -> Evidence:
@@ -21,16 +16,15 @@ def verify_platform_ready(ctx: Context, control: TaskControl) -> Evidence:
         return Evidence("serving process alive", proofs.prove_serving_process(ctx))
     worker = proofs.await_worker(ctx, control, proofs.WORKER_SECONDS)
 
-    def ready() -> Pool:
+    def pool() -> dict[str, Any]:
         found = proofs.require_process_pool(ctx)
         if found.status == "NOT_READY":
             raise NotReady("the work pool is NOT_READY: no worker has polled it yet")
-        return found
+        if found.status != "READY":
+            raise TaskFailed(f"The work pool is {found.status}, not READY.", hint=proofs.RESTORE_WORKER)
+        return vars(found)
 
-    pool = wait_until(control, ready)
-    if pool.status != "READY":
-        raise TaskFailed(f"The work pool is {pool.status}, not READY.", hint=proofs.RESTORE_WORKER)
-    return Evidence("work pool READY, worker ONLINE", {"pool": vars(pool), "worker": worker})
+    return Evidence("work pool READY, worker ONLINE", {"pool": wait_until(control, pool), "worker": worker})
 
 
 @task(
@@ -47,11 +41,10 @@ def verify_deployment_ready(ctx: Context, control: TaskControl) -> Evidence:
     from blueprint.core.waiting import wait_until
     from blueprint.tasks.common.proofs import prove_deployment
 
-    def ready() -> Deployment:
+    def deployment() -> str:
         found = prove_deployment(ctx)
         if found.status != "READY":
             raise NotReady(f"the deployment is {found.status}: no worker has polled for it yet")
-        return found
+        return found.id
 
-    found = wait_until(control, ready)
-    return Evidence("deployment READY", {"deployment": found.id})
+    return Evidence("deployment READY", {"deployment": wait_until(control, deployment)})

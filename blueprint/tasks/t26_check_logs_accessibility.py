@@ -1,17 +1,11 @@
 """Task 26: the lines that each run wrote; server and worker logs."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from blueprint.core.http import NotReady
 from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
-
-if TYPE_CHECKING:
-    from blueprint.prefect_adapter.models import Run
 
 _LINE = re.compile(r"(?:Flow|Task) run '(?P<name>[^']+)' - (?P<message>.*)$")
 
@@ -56,12 +50,12 @@ def check_logs(ctx: Context, control: TaskControl) -> Evidence:
                 f"The worker's log has no line of the flow run {run.name}.", where_to_look="logs/worker.log"
             )
 
-        def held(run: Run = run, lines: list[str] = lines) -> int:
-            messages = flow_runs.logs(run.id)
+        def held(run_id: str = run.id, name: str = run.name, lines: list[str] = lines) -> int:
+            messages = flow_runs.logs(run_id)
             first_lines = {message.split("\n", 1)[0].rstrip() for message in messages}
             lost = [line for line in lines if line not in first_lines]
             if lost:
-                raise NotReady(f"the API lacks {len(lost)} of {len(lines)} lines of {run.name}, such as {lost[0]!r}")
+                raise NotReady(f"the API lacks {len(lost)} of {len(lines)} lines of {name}, such as {lost[0]!r}")
             return len(messages)
 
         details[run.name] = {"flow_run_id": run.id, "written": len(lines), "held": wait_until(control, held)}
