@@ -80,7 +80,7 @@ def _open_closed_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
-    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    sys.stderr = sys.stderr or open(os.devnull, "w", errors="backslashreplace")  # noqa: SIM115, PTH123
 
 
 def _unheard(error: OSError, code: int) -> int:
@@ -96,10 +96,7 @@ def _say(text: str) -> None:
     with contextlib.suppress(OSError):  # nobody reads it; the exit code says it too
         sys.stdout.flush()  # what was said before comes before, also where both go to one file
     with contextlib.suppress(OSError):
-        try:
-            print(text, file=sys.stderr, flush=True)
-        except UnicodeEncodeError:
-            print(text.encode("ascii", "replace").decode(), file=sys.stderr, flush=True)
+        print(text, file=sys.stderr, flush=True)
 
 
 def _redacted(text: str, root: Path, argv: Sequence[str]) -> str:

@@ -40,24 +40,14 @@ exit codes: 0 all that was asked is proven, 1 a task failed, 2 wrong usage or co
 
 @dataclass(frozen=True)
 class Options:
-    """A parsed command line.
-
-    Attributes:
-        command: One of `COMMANDS`.
-        argv: The words as they were typed.
-        phase: 1, 2 or 3; None for all.
-        settings: `key=value` for each setting given here.
-        rest: For `test`: the arguments for pytest.
-        target: For `init`: the flow's file or module.
-        force: For `init`: whether to replace a table that is there.
-    """
+    """A parsed command line; `rest` and `target` are the arguments of `test` and `init`."""
 
     command: str
     argv: tuple[str, ...]
     phase: int | None = None
     resume: bool = False
     resume_from: int | None = None
-    settings: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()  # `key=value` for each
     rest: tuple[str, ...] = ()
     target: str = ""
     force: bool = False

@@ -8,7 +8,7 @@ have been judged, which may have to wait until the packages that judge them are 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from blueprint.core.errors import EnvironmentRefused
@@ -20,14 +20,14 @@ from blueprint.execution import history
 class _Kept(NamedTuple):
     """The content of the file."""
 
-    accepted: tuple[str, ...]
-    proposed: tuple[str, ...] | None = None
+    accepted: Sequence[str]
+    proposed: Sequence[str] | None = None
 
 
 def remembered(workspace: Workspace) -> tuple[str, ...]:
     """Return `key=value` for each setting that holds: the proposed ones if there are any, else the accepted ones."""
     kept = _read(workspace)
-    return kept.accepted if kept.proposed is None else kept.proposed
+    return tuple(kept.accepted if kept.proposed is None else kept.proposed)
 
 
 def propose(workspace: Workspace, given: Iterable[str]) -> tuple[str, ...]:
@@ -55,8 +55,10 @@ def by_key(settings: Iterable[str]) -> dict[str, str]:
 def _read(workspace: Workspace) -> _Kept:
     path = workspace.remembered_settings
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return _Kept(_texts(kept["accepted"]), None if kept["proposed"] is None else _texts(kept["proposed"]))
+        kept = _Kept(**json.loads(path.read_text(encoding="utf-8")))
+        if not all(isinstance(setting, str) for setting in (*kept.accepted, *(kept.proposed or ()))):
+            raise ValueError("a setting is not a text")
+        return kept
     except FileNotFoundError:
         last = history.load(workspace.journal).last  # where older versions kept them
         return _Kept(tuple(last.started.settings or ()) if last else ())
@@ -65,12 +67,6 @@ def _read(workspace: Workspace) -> _Kept:
             f"{path}, which keeps the settings of earlier command lines, cannot be used: {error}.",
             "Remove it, and give the settings that you need once more.",
         ) from None
-
-
-def _texts(values: object) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise ValueError("it is not a list of texts")
-    return tuple(values)
 
 
 def _write(workspace: Workspace, kept: _Kept) -> None:

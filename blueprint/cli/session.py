@@ -34,19 +34,13 @@ from blueprint.tasks.registry import specs
 
 @dataclass
 class Session:
-    """Lock, journal, log and plan of a running execution.
-
-    Attributes:
-        record: What the execution has done so far.
-        began: The start in monotonic seconds, which are the same before and after the change of Python.
-        settings: `key=value` for each setting that was given on its command line or one before it.
-    """
+    """Lock, journal, log and plan of a running execution."""
 
     workspace: Workspace
-    record: ExecutionRecord
+    record: ExecutionRecord  # of what it has done so far
     plan: Plan
-    began: float
-    settings: tuple[str, ...]
+    began: float  # monotonic seconds, which are the same before and after the change of Python
+    settings: tuple[str, ...]  # `key=value` for each that was given on this command line or one before it
     lock: ExecutionLock
     journal: Journal
     interruption: Interruption
@@ -135,7 +129,6 @@ def begin(options: Options, workspace: Workspace, interruption: Interruption, fl
         origin=plan.origin or execution,
         command=command,
         pid=os.getpid(),
-        boot_id=_boot_id(),
         version=__version__,
         log=str(workspace.new_log()),
         plan=plan.as_record(),
@@ -159,18 +152,9 @@ def take_over(handed: dict[str, str], workspace: Workspace, interruption: Interr
     """Continue the execution that the system's Python began in this same process."""
     lock = ExecutionLock.adopt(workspace, int(handed["lock"]))
     scanned = scan(workspace.journal)
-    own = History(scanned.records).last
-    if own is None or own.id != handed["execution"]:  # the lock is ours, so nobody else can have begun one
-        raise RuntimeError(f"the journal does not end with execution {handed['execution']}")
+    own = next(record for record in History(scanned.records).executions if record.id == handed["execution"])
     tasks = (PlannedTask(spec, Mode(own.plan[spec.number]), "as planned") for spec in specs())
     plan = Plan(tuple(tasks), own.origin)
     journal = Journal(workspace.journal, own.id, scanned=scanned, redact=REDACTOR)
     settings = remembered.remembered(workspace)
     return Session(workspace, own, plan, float(handed["began"]), settings, lock, journal, interruption)
-
-
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""

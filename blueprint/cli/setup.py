@@ -9,7 +9,6 @@ from functools import partial
 from blueprint import bootstrap
 from blueprint.config.redaction import REDACTOR, redact_command
 from blueprint.core import venv
-from blueprint.core.errors import ExitCode
 from blueprint.core.task import Stage
 from blueprint.core.workspace import Workspace
 from blueprint.execution.events import Event, TaskFinished, Unit
@@ -28,7 +27,7 @@ def take_lock(workspace: Workspace, argv: Sequence[str], handed: Mapping[str, st
 
 
 def setup_functions(ctx: SetupContext, *stages: Stage) -> dict[Unit, UnitFunction]:
-    """Return the units of the stages before the environment is complete, each with its function."""
+    """Return the units of stages, each with its function; those of installed packages are there to be blocked."""
     tasks = registry().values()
     return {Unit(task.spec.number): partial(task.function, ctx) for task in tasks if task.spec.stage in stages}
 
@@ -63,5 +62,4 @@ def _prove(ctx: SetupContext, stage: Stage) -> bool:
             print(REDACTOR(line), file=None if passed else sys.stderr, flush=True)
 
     executor = Executor(plan, show, tell=lambda _unit, _text: None, jobs=1)
-    executor.run(setup_functions(ctx, stage))
-    return executor.exit_code is ExitCode.PROVEN
+    return executor.run(setup_functions(ctx, stage))

@@ -52,27 +52,17 @@ class Event:
 
 @dataclass(frozen=True)
 class ExecutionStarted(Event):
-    """An execution began.
-
-    Attributes:
-        origin: The id of the execution that it goes on from; its own if it is a fresh one.
-        command: The command line, without secrets.
-        boot_id: The start of the machine in which it began.
-        plan: The planned mode of each task, by its number as text.
-        worker_log: The end of the worker's log when its origin began: the file's inode, and bytes.
-        settings: `key=value` for each setting of its command line; older versions kept them here.
-    """
+    """An execution began."""
 
     kind: ClassVar[str] = "execution started"
-    origin: str = ""
+    origin: str = ""  # the id of the execution that it goes on from; its own if it is a fresh one
     command: str = ""
     pid: int = 0
-    boot_id: str = ""
     version: str = ""
     log: str = ""
-    plan: Mapping[str, str] = field(default_factory=dict)
-    worker_log: Sequence[int] = (0, 0)
-    settings: Sequence[str] | None = None
+    plan: Mapping[str, str] = field(default_factory=dict)  # the mode of each task
+    worker_log: Sequence[int] = (0, 0)  # its end when the origin began: the file's inode, and bytes
+    settings: Sequence[str] | None = None  # of the command line; only older versions kept them here
 
 
 @dataclass(frozen=True)
@@ -155,21 +145,16 @@ class ServiceStarted(Event):
 
 @dataclass(frozen=True)
 class ExecutionFinished(Event):
-    """An execution came to its end: `passed`, `failed` or `interrupted`.
-
-    Attributes:
-        counts: The number of tasks by status.
-        error: The reason if it ended early; else empty.
-    """
+    """An execution came to its end: `passed`, `failed` or `interrupted`."""
 
     kind: ClassVar[str] = "execution finished"
     status: str = ""
     exit_code: int | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)  # of tasks by status
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_memory_mb: int = 0
-    error: str = ""
+    error: str = ""  # that ended it early
 
 
 @dataclass(frozen=True)

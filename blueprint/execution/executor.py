@@ -41,7 +41,7 @@ class Executor:
     """Runs the units of a plan, all at once or stage by stage.
 
     Attributes:
-        unit_statuses: The status of each unit that has ended; it grows while `run` is at work.
+        unit_statuses: The status of each unit that has ended.
         jobs: Largest number of tasks at work at the same time; 1 means strictly one after the other, by number.
         extra_seconds: By how much the deadlines of single tasks are raised.
     """
@@ -106,8 +106,8 @@ class Executor:
         own = ExitCode.INTERRUPTED if self.interrupted else ExitCode.PROVEN if passed else ExitCode.TASK_FAILED
         return outcome.worst({own, *self._exit_codes})
 
-    def run(self, functions: Mapping[Unit, UnitFunction]) -> None:
-        """Run the planned units that have a function here, each once its needs have passed.
+    def run(self, functions: Mapping[Unit, UnitFunction]) -> bool:
+        """Run the planned units that have a function here, each once its needs have passed; tell whether all passed.
 
         If more are ready than may run, the one with the longest chain behind it comes first, by the deadlines.
         A unit that fails blocks those that need it; the others go on. Returns when all have ended, or have been
@@ -119,9 +119,13 @@ class Executor:
                 to stop and are given a moment; nothing more is recorded.
         """
         needs = self._needs(functions)
-        if self._stop.is_set() or not needs:
-            return
-        self._record(UnitsPlanned(tuple(unit for unit in functions if unit in needs)))
+        if needs and not self._stop.is_set():
+            self._record(UnitsPlanned(tuple(unit for unit in functions if unit in needs)))
+            self._run(needs, functions)
+        ended = (self.unit_statuses.get(unit) for unit in functions if unit.task in self._plan.planned)
+        return not self._stop.is_set() and all(status is not None and status.passed for status in ended)
+
+    def _run(self, needs: Mapping[Unit, list[Unit]], functions: Mapping[Unit, UnitFunction]) -> None:
         inside = {unit: [need for need in found if need in needs] for unit, found in needs.items()}
         chains = longest_chains(inside, {unit: self._timeout(unit) for unit in needs}) if self.jobs > 1 else {}
         sorter = TopologicalSorter(inside)

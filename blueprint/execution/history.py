@@ -29,33 +29,21 @@ from blueprint.execution.outcome import NEVER_ENDED, TaskOutcome, combine
 
 @dataclass(frozen=True)
 class UnitRecord:
-    """Record of a unit in one execution.
-
-    Attributes:
-        mode: `run` or `check first`; empty if it was blocked, as it was never started.
-        outcome: Its outcome; `interrupted` if it never finished.
-        seconds: The time that it took; None if it never finished.
-        started_at: UTC, ISO 8601; empty when it was never started.
-        finished_at: UTC, ISO 8601; empty when it never finished.
-    """
+    """Record of a unit in one execution; mode and times are empty for what never came about."""
 
     mode: str = ""
     outcome: TaskOutcome = NEVER_ENDED
     seconds: float | None = None
-    started_at: str = ""
+    started_at: str = ""  # UTC, ISO 8601
     finished_at: str = ""
 
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """Record of a task in one execution.
-
-    Attributes:
-        units: By the deployment's label; None for a task of the platform, or the part that deployments share.
-    """
+    """Record of a task in one execution."""
 
     number: int
-    units: Mapping[str | None, UnitRecord]
+    units: Mapping[str | None, UnitRecord]  # by the deployments' labels
 
     @cached_property
     def outcome(self) -> TaskOutcome:
@@ -105,19 +93,13 @@ class TaskRecord:
 
 @dataclass
 class ExecutionRecord:
-    """Record of one execution, which its events complete.
-
-    Attributes:
-        started_at: UTC, ISO 8601.
-        units: The planned ones, in the order of the settings.
-        finished: The event of its end; None if there is none, which is an interruption too.
-    """
+    """Record of one execution, which its events complete."""
 
     id: str
     started: ExecutionStarted = field(default_factory=ExecutionStarted)
     started_at: str = ""
-    units: dict[Unit, UnitRecord] = field(default_factory=dict)
-    finished: ExecutionFinished | None = None
+    units: dict[Unit, UnitRecord] = field(default_factory=dict)  # in the order of the settings
+    finished: ExecutionFinished | None = None  # if there is none, it was interrupted too
 
     def add(self, entry: Entry) -> None:
         """Add an event that followed its start."""

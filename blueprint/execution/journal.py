@@ -43,23 +43,10 @@ _TORN_BYTES_KEPT = 2000
 class JournalDamaged(EnvironmentRefused):
     """A bad line that a crash cannot explain: the file was edited, or the disk is failing."""
 
-    def __init__(self, path: Path, line: int, reason: str) -> None:
-        super().__init__(
-            f"The journal {path} is damaged in line {line}: {reason}.",
-            f"Keep it and start a new one: {_command_to_move(path)}",
-        )
-        self.line = line
-
 
 @dataclass(frozen=True)
 class Scan:
-    """The content of a journal.
-
-    Attributes:
-        records: The whole records, in order.
-        good_bytes: Where they end.
-        torn: The bytes behind them: a last record that a crash tore.
-    """
+    """The content of a journal: whole records, and behind them maybe a last one that a crash tore."""
 
     records: tuple[dict[str, Any], ...] = ()
     good_bytes: int = 0
@@ -88,7 +75,7 @@ class Journal:
         Args:
             path: The file; its folder is there.
             execution: The id that each appended record gets.
-            scanned: The file's content, if the caller has read it under the execution lock already.
+            scanned: The file's content, if it has been read under the execution lock already.
             redact: Takes the secrets out of JSON values.
 
         Raises:
@@ -195,7 +182,10 @@ def scan(path: Path) -> Scan:
             record = _parsed(line)
         except ValueError as error:
             if number < len(lines) or _hides_a_record(line):
-                raise JournalDamaged(path, number, str(error)) from error
+                raise JournalDamaged(
+                    f"The journal {path} is damaged in line {number}: {error}.",
+                    f"Keep it and start a new one: {_command_to_move(path)}",
+                ) from error
             return Scan(tuple(records), good_bytes, line)
         if record["v"] != FORMAT:  # a whole record, so never taken for a torn one
             raise EnvironmentRefused(

@@ -1,7 +1,4 @@
-"""The lock that lets one execution at a time work in a folder.
-
-Standard library only.
-"""
+"""The lock that lets one execution at a time work in a folder. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ import fcntl
 import json
 import os
 import threading
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from blueprint.core.workspace import Workspace
 
 
+@dataclass
 class ExecutionLock:
     """Exclusive right to change a workspace, held by one execution from start to end.
 
@@ -28,9 +27,8 @@ class ExecutionLock:
     clean up. The file tells who holds it. The open file goes through `os.execv`; in the process after it, `adopt`.
     """
 
-    def __init__(self, path: Path, fd: int) -> None:
-        self.path = path
-        self.fd = fd
+    path: Path
+    fd: int
 
     @classmethod
     def acquire(cls, workspace: Workspace, command: str) -> ExecutionLock:
@@ -47,7 +45,9 @@ class ExecutionLock:
                 if _is_at(path, fd):  # else the state folder was removed between the two calls: lock the new file
                     break
                 os.close(fd)
-            _write_holder(fd, command)
+            started = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, json.dumps({"pid": os.getpid(), "started": started, "command": command}).encode(), 0)
             os.set_inheritable(fd, True)
         except BlockingIOError:
             holder = _holder(fd)
@@ -105,12 +105,6 @@ def _is_at(path: Path, fd: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(fd))
     except OSError:
         return False
-
-
-def _write_holder(fd: int, command: str) -> None:
-    started = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, json.dumps({"pid": os.getpid(), "started": started, "command": command}).encode(), 0)
 
 
 def _holder(fd: int) -> str:

@@ -1,7 +1,4 @@
-"""Outcomes of tasks, derived from what their functions returned or raised.
-
-Standard library only.
-"""
+"""Outcomes of tasks, derived from what their functions returned or raised. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from blueprint.core.errors import BlueprintError, ExitCode
-from blueprint.core.task import Evidence, Status, TaskFailed, TaskSkipped, TaskStopped
+from blueprint.core.task import Evidence, Status, TaskSkipped, TaskStopped
 
 _PASSIVE = {
     Status.FAILED: "failed",
@@ -27,23 +24,15 @@ _WORST_FIRST = (Status.FAILED, Status.INTERRUPTED, Status.BLOCKED, Status.CHANGE
 
 @dataclass(frozen=True)
 class TaskOutcome:
-    """Outcome of a task.
-
-    Attributes:
-        summary: One line, whatever the status: the evidence, or the reason.
-        details: The full evidence, or what was read before it failed.
-        reason: If it had to act, what it had found missing.
-        where_to_look: If it failed, a file or an address that tells more.
-        exit_code: The program's exit status if this were the only outcome.
-    """
+    """Outcome of a task; where to look and the hint are those of a failure."""
 
     status: Status
-    summary: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
-    reason: str = ""
+    summary: str = ""  # one line, whatever the status: the evidence, or why there is none
+    details: Mapping[str, Any] = field(default_factory=dict)  # the evidence, or what was read before it failed
+    reason: str = ""  # if it had to act, what it had found missing
     where_to_look: str = ""
     hint: str = ""
-    exit_code: ExitCode = ExitCode.PROVEN
+    exit_code: ExitCode = ExitCode.PROVEN  # the program's, if this were the only outcome
 
     def as_record(self) -> dict[str, Any]:
         """Return the values as the journal keeps them; those of a failure only if it is one."""
@@ -74,9 +63,8 @@ def raised(error: BaseException) -> TaskOutcome:
     match error:
         case TaskSkipped():
             return TaskOutcome(Status.SKIPPED, str(error))
-        case TaskFailed() | BlueprintError():
-            code = error.exit_code if isinstance(error, BlueprintError) else ExitCode.TASK_FAILED
-            return TaskOutcome(Status.FAILED, error.what, error.details, "", error.where_to_look, error.hint, code)
+        case BlueprintError(what=what, details=details, where_to_look=place, hint=hint, exit_code=code):
+            return TaskOutcome(Status.FAILED, what, details, "", place, hint, code)
         case TaskStopped():
             return TaskOutcome(Status.FAILED, str(error) or "It gave up.", exit_code=ExitCode.TASK_FAILED)
         case _:

@@ -1,7 +1,4 @@
-"""The plan of an execution: the tasks that it runs, checks first or leaves out, and why.
-
-Standard library only.
-"""
+"""The plan of an execution: the tasks that it runs, checks first or leaves out, and why. Standard library only."""
 
 from __future__ import annotations
 

@@ -123,18 +123,13 @@ def _find(target: str, root: Path, given: Mapping[str, Any]) -> _Place:
     if not file.is_file():
         raise UsageError(f"The file {file} does not exist.", "Name the flow as path/to/file.py:flow_function.")
     if not source:
-        base = root.resolve() if file.is_relative_to(root.resolve()) else _above_packages(file)
+        base = root.resolve() if file.is_relative_to(root.resolve()) else file.parent
+        while base != root.resolve() and (base / "__init__.py").is_file():
+            base = base.parent
         source = "." if base == root.resolve() else str(base)
     if not file.is_relative_to(base):
         raise UsageError(f"{file} is not in the source folder {base}.", "Give a `source` that the file lies in.")
     return _Place(source, base, file, name)
-
-
-def _above_packages(file: Path) -> Path:
-    folder = file.parent
-    while (folder / "__init__.py").is_file():
-        folder = folder.parent
-    return folder
 
 
 def _is_ready(options: Options, workspace: Workspace, given: Mapping[str, Any], lock: ExecutionLock) -> bool:

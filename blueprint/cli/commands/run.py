@@ -9,7 +9,7 @@ import contextlib
 import functools
 import importlib
 import os
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from blueprint import bootstrap
 from blueprint.cli.options import Options
@@ -22,13 +22,12 @@ from blueprint.config.redaction import REDACTOR, configured, unjudged
 from blueprint.core import venv
 from blueprint.core.errors import BlueprintError, ExitCode, UsageError
 from blueprint.core.files import write_whole
-from blueprint.core.task import Stage, TaskControl
+from blueprint.core.task import Stage
 from blueprint.core.workspace import Workspace
-from blueprint.execution.events import ServiceStarted, Unit
+from blueprint.execution.events import ServiceStarted
 from blueprint.execution.interruption import Interruption
 from blueprint.execution.plan import Mode
 from blueprint.tasks.context import SetupContext
-from blueprint.tasks.registry import specs
 
 if TYPE_CHECKING:
     from blueprint.config.settings import Settings
@@ -62,11 +61,7 @@ def run(options: Options, workspace: Workspace) -> int:
 
 
 def _values(options: Options, workspace: Workspace) -> dict[str, Any]:
-    """Read the settings without judging them; from here on the secrets among them are never written.
-
-    Raises:
-        UsageError: A key is unknown; nothing has been started.
-    """
+    """Read the settings without judging them; from here on the secrets among them are never written."""
     values, _ = sources.read(workspace.root, os.environ, options.settings, remembered(workspace))
     REDACTOR.learn(unjudged(values))
     return values
@@ -86,38 +81,23 @@ def _carry_out(session: Session, options: Options) -> int:
     try:
         extra = sources.requirements(workspace.root, os.environ, options.settings, remembered(workspace))
         ctx = SetupContext(workspace, requirements=extra)
-        if not venv.inside(workspace.venv):
-            executor.run(setup_functions(ctx, Stage.SYSTEM))
-            if _passed(session, Stage.SYSTEM):
-                session.close()
-                session.interruption.pass_on()
-                bootstrap.reexec(workspace, options.argv, session.handover())
-        executor.run(setup_functions(ctx, Stage.SYSTEM, Stage.BARE))
-        if _passed(session, Stage.BARE):
+        if not venv.inside(workspace.venv) and executor.run(setup_functions(ctx, Stage.SYSTEM)):
+            session.close()
+            session.interruption.pass_on()
+            bootstrap.reexec(workspace, options.argv, session.handover())
+        if executor.run(setup_functions(ctx, Stage.SYSTEM, Stage.BARE)):
             importlib.invalidate_caches()
             settings = _judged_settings(session)
             url = settings.public_url
             _run_platform_tasks(session, settings)
         else:  # records each of them as blocked
-            executor.run({Unit(spec.number): _never for spec in specs() if spec.stage is Stage.INSTALLED})
+            executor.run(setup_functions(ctx, Stage.INSTALLED))
     except BlueprintError as raised:
         error = raised
     except Exception as bug:
         session.finish(url, bug)
         raise
     return session.finish(url, error)
-
-
-def _passed(session: Session, stage: Stage) -> bool:
-    """Tell whether the tasks of a stage have passed, so that the next one can begin."""
-    numbers = [spec.number for spec in specs() if spec.stage is stage]
-    statuses = session.executor.statuses
-    passed = all(number in statuses and statuses[number].passed for number in numbers)
-    return passed and not session.interruption.stop.is_set()
-
-
-def _never(_control: TaskControl) -> NoReturn:
-    raise AssertionError("a task ran although one that it needs had failed")
 
 
 def _judged_settings(session: Session) -> Settings:

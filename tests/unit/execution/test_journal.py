@@ -302,7 +302,6 @@ class TestDamage:
                     use(path)
                 assert f"{path} is damaged in line {number}: " in damage.value.what
                 assert damage.value.what.count(". ") == 0  # one sentence
-                assert damage.value.line == number
             assert path.read_bytes() == whole
 
     @given(data=st.data())
