@@ -23,6 +23,7 @@ class Cause(Enum):
 
 # In this order: pip follows an unreachable index by "No matching distribution", uv words everything as "No solution".
 _SIGNS = (
+    (Cause.CONFLICT, r"ResolutionImpossible"),  # pip says besides that nothing matches
     (Cause.NO_ROOM, r"No space left on device|os error 28\b|Errno 28\b|Disk quota exceeded"),
     (Cause.HASH, r"Hash mismatch|DO NOT MATCH THE HASHES"),
     (
@@ -37,7 +38,7 @@ _SIGNS = (
         r"not found in the package registry|was not found in the provided package|there (?:is|are) no versions? of"
         r"|No matching distribution found",
     ),
-    (Cause.CONFLICT, r"ResolutionImpossible|conflicting dependencies|No solution found"),
+    (Cause.CONFLICT, r"conflicting dependencies|No solution found"),
 )
 _CROSS = "\N{MULTIPLICATION SIGN}"  # uv puts it before an error
 _LABEL = re.compile(rf"(?:Caused by:|cause:|╰─▶|{_CROSS}|error:)\s*", re.IGNORECASE)
@@ -50,9 +51,6 @@ _BUILD_ERROR = re.compile(r"fatal error: |(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Ex
 
 def cause_of(output: str) -> Cause:
     """Return the kind of a failure by the wording of uv and pip; `OTHER` if the wording is not known."""
-    # pip says both of a conflict: that it is one, and that nothing matches
-    if "ResolutionImpossible" in output:
-        return Cause.CONFLICT
     return next((cause for cause, signs in _SIGNS if re.search(signs, output)), Cause.OTHER)
 
 

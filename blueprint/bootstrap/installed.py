@@ -20,7 +20,6 @@ _UNCOMPILABLE_AT_MOST = 20  # so many sources without bytecode are tried for syn
 class Distribution:
     """An installed package, read from the name of its `.dist-info` folder."""
 
-    name: str
     version: str
     folder: Path
 
@@ -65,15 +64,10 @@ class Difference:
 def scan(site: Path) -> Mapping[str, list[Distribution]]:
     """Return the installed packages by their normalised names; two of a name are the trace of a broken upgrade."""
     found: dict[str, list[Distribution]] = {}
-    try:
-        entries = sorted(entry.name for entry in os.scandir(site) if entry.name.endswith(".dist-info"))
-    except FileNotFoundError:
-        return found
-    for entry in entries:
-        name, _, version = entry.removesuffix(".dist-info").rpartition("-")
+    for folder in sorted(site.glob("*.dist-info")):
+        name, _, version = folder.stem.rpartition("-")
         if name:
-            distribution = Distribution(normalised(name), version, site / entry)
-            found.setdefault(distribution.name, []).append(distribution)
+            found.setdefault(normalised(name), []).append(Distribution(version, folder))
     return found
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from blueprint.bootstrap.environment import ask, base_python
 from blueprint.bootstrap.failures import Cause, cause_of, telling_line, without_secrets
 from blueprint.bootstrap.lockfile import Pin
-from blueprint.bootstrap.sources import pip_environment, settings_for_pip_only, uv_environment, uv_is_configured
+from blueprint.bootstrap.sources import only_for_pip, pip_environment, uv_environment, uv_is_configured
 from blueprint.core import child
 from blueprint.core.errors import SetupError
 from blueprint.core.files import PRIVATE_FILE
@@ -61,9 +61,6 @@ def install_with_uv(
 
     Returns:
         The installer's name with its version and place.
-
-    Raises:
-        InstallerFailed: There is no uv to be had, or it could not do it.
     """
     environment = uv_environment(os.environ, workspace.state / "uv-cache")
     own = str(workspace.venv / "bin" / "uv")
@@ -117,7 +114,7 @@ def reasons_for_pip(workspace: Workspace, control: TaskControl, *, hashed: bool)
         return []
     python = str(workspace.python) if _has_pip(workspace) else base_python()
     listing = _output([python, "-m", "pip", "config", "list"], pip_environment(os.environ), control)
-    return settings_for_pip_only(listing, os.environ, hashed=hashed)
+    return only_for_pip(listing, os.environ, hashed=hashed)
 
 
 def conflicts(python: Path, workspace: Workspace, control: TaskControl) -> list[str]:

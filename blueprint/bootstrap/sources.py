@@ -66,21 +66,17 @@ def uv_is_configured(environment: Mapping[str, str], root: Path) -> bool:
     return any((folder / "uv.toml").is_file() for folder in folders)
 
 
-def settings_for_pip_only(listing: str, environment: Mapping[str, str], *, hashed: bool) -> list[str]:
-    """Return the settings of pip for which pip must do the work, as uv does not know them.
+def only_for_pip(listing: str, environment: Mapping[str, str], *, hashed: bool) -> list[str]:
+    """Return the settings of pip, out of `pip config list`, that uv needs as well and does not know.
 
-    Args:
-        listing: The output of `pip config list`.
-        environment: Of this process.
-        hashed: Whether every package is locked by its hash, so that it does not matter where it comes from.
+    Where packages that are locked by their hash come from does not matter.
     """
     found: dict[str, str] = {}
     for section in ("global", "install", ":env:"):  # a later one overrides
         found |= dict(re.findall(rf"^{section}\.([a-z-]+)=['\"](.*)['\"]$", listing, re.MULTILINE))
-    wanted = _DECISIVE if hashed else (*_DECISIVE, *_FURTHER)
     return [
         name
-        for name in wanted
+        for name in (_DECISIVE if hashed else (*_DECISIVE, *_FURTHER))
         if found.get(name, "").lower() not in ("", "0", "false", "no", "off")
         and not any(environment.get(variable) for variable in _SAME_FOR_UV.get(name, ()))
     ]

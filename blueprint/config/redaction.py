@@ -82,12 +82,9 @@ def configured(settings: Settings, schema: Mapping[str, Any]) -> frozenset[str]:
 
 
 def declared(value: Any, schema: Mapping[str, Any], whole: Mapping[str, Any] | None = None) -> Iterator[str]:
-    """Yield the texts in a value that a schema declares as secrets, nested models included.
+    """Yield the texts in a value that its schema declares as secrets, nested models included.
 
-    Args:
-        value: JSON-like data.
-        schema: Of the value.
-        whole: The schema that holds the definitions, if it is another.
+    The `whole` schema is the one that holds the definitions, if it is another.
     """
     whole = whole or schema
     for form in _forms(schema, whole):

@@ -198,7 +198,8 @@ def unique_labels(each: Sequence[Settings]) -> tuple[str, ...]:
         [settings.deployment for settings in each],
         [f"{settings.entrypoint.replace(':', '.').rpartition('.')[2]}/{settings.deployment}" for settings in each],
         [f"{settings.entrypoint}/{settings.deployment}" for settings in each],
+        [f"{settings.source}/{settings.entrypoint}/{settings.deployment}" for settings in each],
     ):
         if len(set(labels)) == len(labels):
-            return tuple(labels)
-    return tuple(f"{settings.source}/{settings.entrypoint}/{settings.deployment}" for settings in each)
+            break
+    return tuple(labels)

@@ -65,10 +65,14 @@ def read(
     Raises:
         UsageError: The file cannot be read, a key is unknown, or a secret is among the arguments.
     """
+    path = root / "pyproject.toml"
+    table = toml_file.tool_table(toml_file.parse(toml_file.read(path), path), path)
+    for key in table:
+        _require_known(key, f"pyproject.toml [tool.blueprint]: {excerpt(key)}", f"KEY = VALUE with one of {_KNOWN}")
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for found, source in (
-        (_from_file(root / "pyproject.toml"), "pyproject.toml [tool.blueprint]"),
+        (table, "pyproject.toml [tool.blueprint]"),
         (from_arguments(remembered), "command line of the last execution"),
         (_from_environment(environment), "environment"),
         (from_arguments(arguments), "command line"),
@@ -85,13 +89,6 @@ def requirements(
     """Return the further packages of the flows before Pydantic is installed; a bad list is refused later, by `load`."""
     found = read(root, environment, arguments, remembered)[0].get("requirements")
     return tuple(text for text in found if isinstance(text, str)) if isinstance(found, list) else ()
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    table = toml_file.tool_table(toml_file.parse(toml_file.read(path), path), path)
-    for key in table:
-        _require_known(key, f"pyproject.toml [tool.blueprint]: {excerpt(key)}", f"KEY = VALUE with one of {_KNOWN}")
-    return table
 
 
 def _require_deployment_keys(deployments: object, source: str) -> None:

@@ -51,14 +51,7 @@ def key(name: str) -> str:
 def text(
     target: str, settings: Mapping[str, Any], flow_parameters: Sequence[Parameter], refused: Sequence[Refusal]
 ) -> str:
-    """Return the whole table.
-
-    Args:
-        target: The flow's place in the user's words, for the first line.
-        settings: The keys to set, `parameters` and `acceptance` not among them unless the user gave them.
-        flow_parameters: All of the flow's, set or not.
-        refused: Cases for task 28.
-    """
+    """Return the whole table; `parameters` and `acceptance` are among the settings only if the user gave them."""
     comments = {name: KEYS[name].help for name in ("entrypoint", "source", "deployment")}
     comments |= {name: comment for name, _, comment in _OPTIONAL}
     plain = {name: setting for name, setting in settings.items() if name not in ("parameters", "acceptance", "tasks")}
