@@ -16,9 +16,9 @@ def trigger_default(ctx: Context, control: TaskControl) -> Evidence:
     from blueprint.tasks.common.runs import require_run
     from blueprint.tasks.common.triggering import trigger
 
-    made = trigger(ctx, control, 21, None)
+    made, reason = trigger(ctx, control, 21, None)
     deployed = ctx.require_deployment()
-    run = require_run(made.run.id)
+    run = require_run(made.id)
     if run.deployment_id != deployed.id or dict(run.parameters) != dict(deployed.parameters):
         raise TaskFailed(
             f"Flow run {run.name} has parameters {dict(run.parameters)}, "
@@ -27,4 +27,4 @@ def trigger_default(ctx: Context, control: TaskControl) -> Evidence:
         )
     details = {"flow_run_id": run.id, "name": run.name, "parameters": dict(run.parameters)}
     summary = f"run {run.name} with {dict(run.parameters)}"
-    return Evidence(summary, details, changed=bool(made.reason), reason=made.reason)
+    return Evidence(summary, details, changed=bool(reason), reason=reason)

@@ -36,10 +36,10 @@ def document_failures(ctx: Context, control: TaskControl) -> Evidence:
     details: dict[str, Any] = {"refused": [case.outcome for case in cases]}
     for name, _, _, prove in provoked:
         if name in made:
-            case, details[name] = prove(ctx, made[name].run, control)
+            case, details[name] = prove(ctx, made[name][0], control)
             cases.insert(0, case)
     details["document"] = ctx.document(render(cases, of=ctx.label), ctx.key)
-    reasons = [run.reason for run in reversed(made.values()) if run.reason]
+    reasons = [reason for _, reason in reversed(made.values()) if reason]
     return Evidence(
         f"{'; '.join(case.short for case in cases)}; written to {details['document']}",
         details,

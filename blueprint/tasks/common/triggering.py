@@ -6,7 +6,6 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +15,12 @@ from blueprint.platform import environment
 from blueprint.prefect_adapter import flow_runs
 from blueprint.prefect_adapter.client import Refused
 from blueprint.prefect_adapter.models import Run
-from blueprint.tasks.common import orphans
-from blueprint.tasks.common.runs import (
-    effect_summary,
-    parameters_by_case,
-    prove_completed,
-    require_parameters,
-    require_run,
-    wait_for_end,
-)
+from blueprint.tasks.common import orphans, runs
 from blueprint.tasks.context import Context
 
 _ENDED_BADLY = ("CRASHED", "CANCELLED", "CANCELLING")
 _NICENESS = 5  # the command imports Prefect while the runs before it are at work
 _LONGEST_ARGUMENT = 100_000  # bytes; the system takes little more
-
-
-@dataclass(frozen=True)
-class Triggered:
-    """A run of this execution; the reason why it was made just now, empty if it was there."""
-
-    run: Run
-    reason: str = ""
 
 
 def trigger(
@@ -47,7 +30,7 @@ def trigger(
     parameters: Mapping[str, Any] | None,
     *,
     lost: tuple[str, ...] = ("FAILED",),
-) -> Triggered:
+) -> tuple[Run, str]:
     """Have one flow run for a case of this execution, made by the API unless it is there.
 
     The key makes it exactly one, also when the executor is killed between asking and hearing the answer.
@@ -58,6 +41,9 @@ def trigger(
         case: Its tag marks the run.
         parameters: Of the run; None for the deployment's.
         lost: The states in which a run is not counted, beside a crash and a cancellation.
+
+    Returns:
+        The run, and the reason why it was made just now; empty if it was there.
     """
 
     def make(earlier: list[Run]) -> Run:
@@ -77,22 +63,22 @@ def trigger(
 
 def _have_run(
     ctx: Context, control: TaskControl, case: int | str, lost: tuple[str, ...], make: Callable[[list[Run]], Run]
-) -> Triggered:
+) -> tuple[Run, str]:
     """Return the latest run that did not end otherwise than it should, nor lost its process; else make another."""
     earlier = ctx.runs_of(case)
     for run in reversed(earlier):
         if run.type not in (*lost, *_ENDED_BADLY) and not orphans.crash_if_lost(ctx, run, control):
-            return Triggered(run)
+            return run, ""
     reason = "no such run of this execution yet"
     if earlier:
-        last = require_run(earlier[-1].id)
+        last = runs.require_run(earlier[-1].id)
         reason = f"the run before, {last.name}, ended {last.state}: {last.message or 'no message'}"
-    return Triggered(make(earlier), reason)
+    return make(earlier), reason
 
 
 def run_case(ctx: Context, control: TaskControl, case: int, name: str, *, as_json: bool) -> Evidence:
     """Trigger a configured case by Prefect's command, wait for its run's end, and prove what it did."""
-    parameters = parameters_by_case(ctx).get(case)
+    parameters = runs.parameters_by_case(ctx).get(case)
     if parameters is None:
         raise TaskSkipped(f"no acceptance case `{name}` is configured")
     flow_name = ctx.flow(control).name  # from here on the flow's secrets are known
@@ -124,15 +110,15 @@ def run_case(ctx: Context, control: TaskControl, case: int, name: str, *, as_jso
 
     # The command takes no idempotency key: one that an execution left when it was killed is ended before the look.
     ctx.end_child(child, control)
-    made = _have_run(ctx, control, case, ("FAILED",), make)
-    run = wait_for_end(ctx, made.run, control)
-    details = prove_completed(ctx, run, control)
-    require_parameters(ctx, run, parameters)
+    made, reason = _have_run(ctx, control, case, ("FAILED",), make)
+    run = runs.wait_for_end(ctx, made, control)
+    details = runs.prove_completed(ctx, run, control)
+    runs.require_parameters(ctx, run, parameters)
     return Evidence(
-        f"run {run.name} with {dict(parameters)}: Completed, {effect_summary(details)}",
+        f"run {run.name} with {dict(parameters)}: Completed, {runs.effect_summary(details)}",
         {"command": shown, "through_stdin": bool(given), **details},
-        changed=bool(made.reason),
-        reason=made.reason,
+        changed=bool(reason),
+        reason=reason,
     )
 
 
