@@ -17,9 +17,7 @@ from blueprint.pipeline.warehouse import landed
 def rows_landed(flow_run_id: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Check that the warehouse holds exactly the rows that this run was to land; return `warehouse.Landed` as JSON.
 
-    Args:
-        flow_run_id: The run.
-        parameters: The run's full parameters; those that it left to their defaults may be missing.
+    Parameters that the run left to their defaults may be missing.
 
     Raises:
         RowsMissing: There are fewer or more rows than `batch_size`, or a record is there twice.

@@ -29,7 +29,6 @@ class ExtractConfig(BaseModel):
 
     Attributes:
         source_url: Address of the JSON API. Any text: whether it can be reached is found out by the extract task.
-        batch_size: Number of records to fetch.
         timeout_seconds: Seconds that one attempt may take, all its pages included.
     """
 

@@ -1,6 +1,6 @@
 """The bundled pipeline: fetch readings over HTTP, compute daily metrics, load them exactly once.
 
-As a script, with this project's Python:  python blueprint/pipeline/data_pipeline.py --help
+As a script, with this project's Python:  PIPELINE_SOURCE_URL=… python blueprint/pipeline/data_pipeline.py
 As a deployment, by its entrypoint:       blueprint/pipeline/data_pipeline.py:enterprise_data_pipeline
 
 No `from __future__ import annotations` here: Prefect reads the parameters' bounds from the annotations.
@@ -13,16 +13,9 @@ from pathlib import Path
 _PROJECT = str(Path(__file__).resolve().parents[2])
 
 if __name__ == "__main__":
-    # The folder of the script shadows no names; the flow that runs is the package's, not this half-loaded module.
-    sys.path[0] = _PROJECT
-    from blueprint.pipeline.script import main
-
-    raise SystemExit(main())
-
-if _PROJECT not in sys.path:
+    sys.path[0] = _PROJECT  # the script's own folder shadows no names
+elif _PROJECT not in sys.path:
     sys.path.insert(0, _PROJECT)  # loaded by entrypoint, from wherever
-
-from dataclasses import dataclass
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -40,14 +33,6 @@ from blueprint.pipeline.config import (
     chosen_source_url,
 )
 from blueprint.pipeline.metrics import DailyMetrics, daily_metrics
-
-
-@dataclass(frozen=True)
-class PipelineResult:
-    """Rows that a flow run loaded, and the table that they are in."""
-
-    rows: int
-    table: str
 
 
 @task(
@@ -79,8 +64,8 @@ def transform_task(readings: source.Readings) -> DailyMetrics:
 
 
 @task(name="load-task", tags={"layer:gold", "op:load"}, cache_policy=NO_CACHE, persist_result=False)
-def load_task(metrics: DailyMetrics, target_table: str, flow_run_id: str) -> PipelineResult:
-    """Load the rows exactly once; see `warehouse.load`."""
+def load_task(metrics: DailyMetrics, target_table: str, flow_run_id: str) -> int:
+    """Load the rows exactly once and return their number; see `warehouse.load`."""
     # Only a load pays for SQLAlchemy; who deploys or inspects this flow does not.
     from blueprint.pipeline import warehouse
 
@@ -90,7 +75,7 @@ def load_task(metrics: DailyMetrics, target_table: str, flow_run_id: str) -> Pip
     if loaded.replaced:
         logger.warning("Replaced %d rows that an earlier attempt of this run had landed", loaded.replaced)
     logger.info("Loaded %d rows into %s", loaded.rows, target_table)
-    return PipelineResult(rows=loaded.rows, table=target_table)
+    return loaded.rows
 
 
 @flow(name="Enterprise Data Pipeline", persist_result=False)
@@ -99,8 +84,8 @@ def enterprise_data_pipeline(
     batch_size: BatchSize = DEFAULT_BATCH_SIZE,
     timeout_seconds: TimeoutSeconds = DEFAULT_TIMEOUT_SECONDS,
     target_table: TargetTable = DEFAULT_TARGET_TABLE,
-) -> PipelineResult:
-    """Fetch records from a JSON API, compute daily metrics and load them into the warehouse.
+) -> int:
+    """Fetch records from a JSON API, compute daily metrics, load them into the warehouse and return their number.
 
     Args:
         source_url: The JSON API; by default that of the environment variable PIPELINE_SOURCE_URL.
@@ -111,6 +96,9 @@ def enterprise_data_pipeline(
     config = ExtractConfig(
         source_url=chosen_source_url(source_url), batch_size=batch_size, timeout_seconds=timeout_seconds
     )
-    readings = extract_task(config)
-    metrics = transform_task(readings)
+    metrics = transform_task(extract_task(config))
     return load_task(metrics, target_table, str(flow_run.id))
+
+
+if __name__ == "__main__":
+    enterprise_data_pipeline()

@@ -72,11 +72,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Open a connection that reads one consistent state; creates no file.
-
-        Raises:
-            WarehouseError: In one sentence, what the database or the disk said.
-        """
+        """Open a connection that reads one consistent state; creates no file, and raises as `writing` does."""
         with _explained(self), self._engine(write=False).connect() as connection:
             yield connection
 
@@ -100,14 +96,10 @@ class Database:
 
 
 def database_for(table: TableName, url: str | None = None) -> Database:
-    """Return the database that holds the table.
-
-    Args:
-        table: Its `database` part must name the database that the address leads to.
-        url: An address; by default that of the environment, or else the embedded file.
+    """Return the database that holds the table; its address is by default that of the environment.
 
     Raises:
-        WarehouseError: The address cannot be used, or leads to another database.
+        WarehouseError: The address cannot be used, or leads to another database than the table's name says.
     """
     text = url or os.environ.get(DATABASE_URL_VARIABLE)
     if not text:

@@ -20,11 +20,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import socket
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -43,8 +39,6 @@ from blueprint.pipeline.readings import HostSampler
 METRICS_PATH = "/api/v1/metrics"
 DEFAULT_PORT = 8765
 MAX_LIMIT = 1000
-_LOOPBACK = "127.0.0.1"
-_MAX_KEYS = 1000
 
 _Text = Annotated[str, Field(max_length=200)]
 
@@ -63,7 +57,7 @@ class MetricsRequest(BaseModel):
 class FailureCounter:
     """Counts the failures given per key; forgets the oldest key when there are too many."""
 
-    def __init__(self, max_keys: int = _MAX_KEYS) -> None:
+    def __init__(self, max_keys: int = 1000) -> None:
         self._given: dict[str, int] = {}
         self._max_keys = max_keys
 
@@ -105,24 +99,6 @@ def application() -> Starlette:
     return Starlette(routes=[Route(METRICS_PATH, metrics), Route("/health", health)])
 
 
-@contextlib.contextmanager
-def serve_metrics() -> Iterator[str]:
-    """Serve in a thread of this process, on a free loopback port, and yield the address to fetch from.
-
-    The port is taken before the server starts, so nobody can take it in between, and requests wait until it is ready.
-    """
-    with socket.create_server((_LOOPBACK, 0)) as listener:
-        port = listener.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(application(), lifespan="off", log_config=None, log_level="warning"))
-        thread = threading.Thread(target=server.run, args=([listener],), name="metrics-api", daemon=True)
-        thread.start()
-        try:
-            yield f"http://{_LOOPBACK}:{port}{METRICS_PATH}"
-        finally:
-            server.should_exit = True
-            thread.join(timeout=5)
-
-
 def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and 0 <= int(text) <= 65535:
         return int(text)
@@ -134,7 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="metrics_api", description="Serve real readings of this host as JSON.")
     parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}")
     port = parser.parse_args().port
-    uvicorn.run(application(), host=_LOOPBACK, port=port, lifespan="off", server_header=False)
+    uvicorn.run(application(), host="127.0.0.1", port=port, lifespan="off", server_header=False)
 
 
 if __name__ == "__main__":

@@ -45,11 +45,7 @@ _OUT_OF_RANGE = ("greater_than_equal", "less_than_equal")  # Pydantic's own text
 
 
 def parse_page(body: bytes | bytearray, *, before: int = 0) -> Page:
-    """Validate one answer.
-
-    Args:
-        body: The answer as it came, JSON in UTF-8.
-        before: Number of records on earlier pages; used to number the offender.
+    """Validate one answer, with so many records on earlier pages.
 
     Raises:
         SourceError: It is not JSON, or a record is not valid; says which record and which field.
@@ -65,12 +61,8 @@ def parse_page(body: bytes | bytearray, *, before: int = 0) -> Page:
 def _sentence(kind: str, location: tuple[Any, ...], message: str, before: int) -> str:
     if kind == "json_invalid":
         return f"The source's answer is not valid JSON: {message.removeprefix('Invalid JSON: ')}."
-    match location:
-        case ("records", int(index), str(field), *_):
-            return f"Record {before + index + 1} of the source is not valid: {field}: {message}."
-        case ("records", int(index)):
-            return f"Record {before + index + 1} of the source is not valid: {message}."
-        case (str(field), *_):
-            return f"The source's answer does not have the expected shape: {field}: {message}."
-        case _:
-            return f"The source's answer does not have the expected shape: {message}."
+    what = "The source's answer does not have the expected shape"
+    if location[:1] == ("records",) and len(location) > 1:
+        what = f"Record {before + location[1] + 1} of the source is not valid"
+        location = location[2:]
+    return ": ".join([what, *(str(field) for field in location[:1]), message]) + "."

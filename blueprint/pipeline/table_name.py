@@ -37,21 +37,17 @@ class TableName:
         Raises:
             BadTableName: Anything else, with what is accepted.
         """
+        shown = repr(text if len(text) <= 100 else text[:100] + "…")
         if not re.fullmatch(PATTERN.strip("^$"), text):
             raise BadTableName(
-                f"{_shown(text)} is not a table name: expected database.schema.table, each part of 1 to {MAX_PART} "
+                f"{shown} is not a table name: expected database.schema.table, each part of 1 to {MAX_PART} "
                 "lower-case letters, digits and underscores, not starting with a digit."
             )
         name = cls(*text.split("."))
         for part in (name.schema, name.table):
             if part.startswith(_RESERVED):
-                raise BadTableName(f"{_shown(text)} is not a table name: the database keeps {part!r} for itself.")
+                raise BadTableName(f"{shown} is not a table name: the database keeps {part!r} for itself.")
         return name
 
     def __str__(self) -> str:
         return f"{self.database}.{self.schema}.{self.table}"
-
-
-def _shown(text: str) -> str:
-    """Return the refused text, short enough for one line."""
-    return repr(text if len(text) <= 100 else text[:100] + "…")

@@ -46,11 +46,8 @@ class Landed:
     """Rows of one flow run in the warehouse.
 
     Attributes:
-        table: `database.schema.table`.
-        database: Its database: the file's path, or the URL without its password.
-        rows: Number of rows.
-        records: Number of different source records in them; fewer than `rows` would mean duplicated rows.
-        metrics: Number of different metrics.
+        database: The file's path, or the URL without its password.
+        records: Number of different source records; fewer than `rows` would mean duplicated rows.
         first_observed, last_observed: ISO 8601 in UTC; None if there are no rows.
     """
 
@@ -71,13 +68,9 @@ class Loaded(NamedTuple):
 
 
 def load(table_name: str, flow_run_id: str, rows: Iterable[DailyMetric], *, url: str | None = None) -> Loaded:
-    """Load a flow run's rows: all of them once, or no new ones if it raises.
+    """Load a flow run's rows in place of earlier ones: all of them once, or none if it raises.
 
-    Args:
-        table_name: `database.schema.table`; made if it is not there.
-        flow_run_id: The flow run of the rows; those that it loaded before are replaced.
-        rows: Read once, in chunks.
-        url: The database; by default see `database.database_for`.
+    The table is made if it is not there. For the database and its `url`, see `database.database_for`.
 
     Raises:
         BadTableName, WarehouseError: One sentence.
@@ -111,7 +104,7 @@ def landed(table_name: str, flow_run_id: str, *, url: str | None = None) -> Land
     if not database.exists:
         return nothing
     with database.reading() as connection:
-        if not _exists(connection, table):
+        if not inspect(connection).has_table(table.name, schema=table.schema):
             return nothing
         row = connection.execute(
             select(
@@ -152,7 +145,7 @@ def _ensure(database: Database, table: Table) -> None:
     """Create schema and table only where they are missing: a user without that right can still load."""
     if database.exists:
         with database.reading() as connection:
-            if _exists(connection, table):
+            if inspect(connection).has_table(table.name, schema=table.schema):
                 return
     with database.writing() as connection:
         # PostgreSQL's IF NOT EXISTS fails when two create the same thing at once.
@@ -160,10 +153,6 @@ def _ensure(database: Database, table: Table) -> None:
         if table.schema and not inspect(connection).has_schema(table.schema):
             connection.execute(CreateSchema(table.schema))
         table.create(connection, checkfirst=True)
-
-
-def _exists(connection: Connection, table: Table) -> bool:
-    return inspect(connection).has_table(table.name, schema=table.schema)
 
 
 def _one_at_a_time(connection: Connection, what: str) -> None:

@@ -57,11 +57,10 @@ def asking(what: str, question: Callable[[], T], *, refusals: tuple[int, ...] = 
 
     Args:
         what: The request in words that follow "asked to".
-        question: The call of Prefect's client.
+        question: The call of Prefect's client; its `ObjectNotFound` is passed on.
         refusals: HTTP statuses that are an answer: raised as `Refused`.
 
     Raises:
-        ObjectNotFound: What was asked for does not exist.
         Refused: The answer has one of the statuses `refusals`.
         ApiError: The server does not answer, or with an error.
     """

@@ -30,7 +30,7 @@ def deployment(flow_name: str, name: str) -> Deployment | None:
 
 def _deployment(found: Any) -> Deployment:
     schedules = tuple(
-        Schedule(str(entry.id), bool(entry.active), entry.schedule.model_dump(mode="json", exclude_none=True))
+        Schedule(bool(entry.active), entry.schedule.model_dump(mode="json", exclude_none=True))
         for entry in found.schedules
     )
     limit = found.global_concurrency_limit.limit if found.global_concurrency_limit else found.concurrency_limit

@@ -47,7 +47,6 @@ def describe(flow: Flow[..., Any]) -> FlowDefinition:
     """Return the flow as plain data."""
     from prefect import Task
 
-    tasks = [value for value in flow.fn.__globals__.values() if isinstance(value, Task)]
     return FlowDefinition(
         name=flow.name,
         function=getattr(flow.fn, "__qualname__", flow.fn.__name__),
@@ -59,7 +58,8 @@ def describe(flow: Flow[..., Any]) -> FlowDefinition:
                 retry_delay_seconds=_delay(task.retry_delay_seconds),
                 tags=frozenset(task.tags),
             )
-            for task in tasks
+            for task in flow.fn.__globals__.values()
+            if isinstance(task, Task)
         },
     )
 

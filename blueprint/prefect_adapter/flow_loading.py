@@ -25,11 +25,7 @@ _folders: set[Path] = set()
 
 @functools.cache
 def load(entrypoint: str, folder: Path) -> Flow[..., Any]:
-    """Load a flow; once, even if its file is changed later.
-
-    Args:
-        entrypoint: As configured: `path/to/file.py:flow_function` or `package.module.flow_function`.
-        folder: The folder that the flow's code is run from.
+    """Load a flow from the folder that it is run from; once, even if its file is changed later.
 
     Raises:
         FlowError: It cannot be loaded, or is not a flow.
@@ -44,11 +40,7 @@ def load(entrypoint: str, folder: Path) -> Flow[..., Any]:
 
 
 def flows_in(file: Path, folder: Path) -> list[str]:
-    """Return the names of the flow functions that a file defines, in their order.
-
-    Raises:
-        FlowError: It cannot be loaded.
-    """
+    """Return the names of the flow functions that a file defines, in their order; raises as `load` does."""
     from prefect import Flow
     from prefect.utilities.importtools import load_script_as_module
 
@@ -62,11 +54,7 @@ def flows_in(file: Path, folder: Path) -> list[str]:
 
 
 def load_check(name: str, folder: Path) -> Callable[[str, dict[str, Any]], Any]:
-    """Import the check `module:function`, which lies beside the flow.
-
-    Raises:
-        FlowError: It cannot be imported, or is no function.
-    """
+    """Import the check `module:function`, which lies beside the flow; raises as `load` does."""
     module, _, function = name.partition(":")
     prefer(folder)
     try:
@@ -113,10 +101,9 @@ def _explained(entrypoint: str, full: str, file: Path | None, folder: Path) -> I
         yield
     except MissingFlowError as error:
         raise FlowError(f"{entrypoint} is not a flow: {error}".strip(), hint, full) from None
-    except ScriptError as error:
-        raise _cannot_be_loaded(entrypoint, full, error.user_exc, hint) from error
     except (Exception, SystemExit) as error:
-        raise _cannot_be_loaded(entrypoint, full, error, hint) from error
+        cause = error.user_exc if isinstance(error, ScriptError) else error
+        raise _cannot_be_loaded(entrypoint, full, cause, hint) from error
 
 
 def _cannot_be_loaded(entrypoint: str, full: str, cause: BaseException, hint: str) -> FlowError:

@@ -83,18 +83,14 @@ def _check(name: str, folder: Path, run_id: str, parameters: Mapping[str, Any]) 
     function = flow_loading.load_check(name, folder)
     try:
         found = function(run_id, dict(parameters))
-        if inspect.isawaitable(found):
-            found = asyncio.run(_result(found))
+        if inspect.iscoroutine(found):
+            found = asyncio.run(found)
         if found is False:
             raise ValueError("it returned False")
         details = {} if found is None or found is True else json.loads(json.dumps(found, default=str))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's check raises means: not proven
         return {"refused": str(error) or type(error).__name__}
     return {"details": details if isinstance(details, dict) else {"check": details}}
-
-
-async def _result(awaitable: Any) -> Any:
-    return await awaitable
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from blueprint.prefect_adapter.client import PAGE, asking, client, pages
-from blueprint.prefect_adapter.models import LogLine, Run, Transition
+from blueprint.prefect_adapter.models import Run, Transition
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import FlowRun, State, TaskRun
+    from prefect.client.schemas.objects import FlowRun, Log, State, TaskRun
 
 _WORKER_LABEL = "prefect.worker.name"  # a worker puts it on each flow run that it takes
 _creating = threading.Lock()  # with SQLite, of several runs made at once all but one are answered 503
@@ -51,12 +51,7 @@ def run(run_id: str) -> Run | None:
         return None
 
 
-def runs(
-    *,
-    tags: Iterable[str] = (),
-    deployment_id: str | None = None,
-    types: Iterable[str] = (),
-) -> list[Run]:
+def runs(*, tags: Iterable[str] = (), deployment_id: str | None = None, types: Iterable[str] = ()) -> list[Run]:
     """Return the flow runs with all the tags, of the deployment, in one of the states; earliest due first.
 
     Subflows are not among them: they take over the tags of the run that calls them.
@@ -93,9 +88,9 @@ def transitions(run_id: str) -> list[Transition]:
 
 def task_runs(run_id: str) -> list[Run]:
     """Return the task runs of a flow run."""
-    from prefect.client.schemas import filters
+    from prefect.client.schemas.filters import FlowRunFilter
 
-    of_run = filters.FlowRunFilter(id=filters.FlowRunFilterId(any_=[UUID(run_id)]))
+    of_run = FlowRunFilter.model_validate({"id": {"any_": [run_id]}})
     found = pages(
         f"list the task runs of {run_id}",
         lambda offset: client().read_task_runs(flow_run_filter=of_run, limit=PAGE, offset=offset),
@@ -119,17 +114,16 @@ def logs(run_id: str) -> list[str]:
     return [line.message for line in log_lines(run_id)]
 
 
-def log_lines(run_id: str) -> list[LogLine]:
-    """Return the lines that a flow run and its tasks logged, in order."""
-    from prefect.client.schemas import filters
+def log_lines(run_id: str) -> list[Log]:
+    """Return the lines that a flow run and its tasks logged, in order; `task_run_id` if one of its tasks did."""
+    from prefect.client.schemas.filters import LogFilter
     from prefect.client.schemas.sorting import LogSort
 
-    of_run = filters.LogFilter(flow_run_id=filters.LogFilterFlowRunId(any_=[UUID(run_id)]))
-    found = pages(
+    of_run = LogFilter.model_validate({"flow_run_id": {"any_": [run_id]}})
+    return pages(
         f"read the logs of {run_id}",
         lambda offset: client().read_logs(of_run, limit=PAGE, offset=offset, sort=LogSort.TIMESTAMP_ASC),
     )
-    return [LogLine(str(line.task_run_id) if line.task_run_id else None, line.message) for line in found]
 
 
 def set_crashed(run_id: str, message: str, *, force: bool = False) -> None:
@@ -142,14 +136,6 @@ def set_crashed(run_id: str, message: str, *, force: bool = False) -> None:
             f"mark the flow run {run_id} as crashed",
             lambda: client().set_flow_run_state(UUID(run_id), Crashed(message=message), force=force),
         )
-
-
-def delete_run(run_id: str) -> None:
-    """Delete a flow run; one that is gone already is as good."""
-    from prefect.exceptions import ObjectNotFound
-
-    with contextlib.suppress(ObjectNotFound):
-        asking(f"delete the flow run {run_id}", lambda: client().delete_flow_run(UUID(run_id)))
 
 
 def _transitions(states: Iterable[State]) -> list[Transition]:

@@ -23,7 +23,6 @@ class Pool:
 class Schedule:
     """One schedule of a deployment; `definition` is Prefect's own: cron, interval or rrule with its time zone."""
 
-    id: str
     active: bool
     definition: Mapping[str, Any]
 
@@ -64,14 +63,6 @@ class Transition:
     at: datetime
     message: str
     scheduled: datetime | None = None
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """A line that a flow run wrote; `task_run_id` if one of its tasks did."""
-
-    task_run_id: str | None
-    message: str
 
 
 @dataclass(frozen=True)

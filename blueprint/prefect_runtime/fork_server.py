@@ -31,13 +31,7 @@ _OF_THE_GROUP: dict[signal.Signals, Any] = {signal.SIGTERM: signal.SIG_DFL, sign
 
 @dataclass(frozen=True)
 class Command:
-    """A program to be run.
-
-    Attributes:
-        argv: Its name and arguments.
-        environment: All of its environment variables.
-        folder: Its working folder.
-    """
+    """A program to be run, with all of its environment variables and its working folder."""
 
     argv: Sequence[str]
     environment: Mapping[str, str]
@@ -62,11 +56,7 @@ class ForkServer:
     """The worker's end of the fork server."""
 
     def __init__(self, run: Callable[[Command], NoReturn]) -> None:
-        """Fork it off.
-
-        Args:
-            run: Called in each process that it makes.
-        """
+        """Fork it off; `run` is called in each process that it makes."""
         self._lock = threading.Lock()
         self._requests, theirs = socket.socketpair()
         worker = os.getpid()
@@ -79,14 +69,9 @@ class ForkServer:
         theirs.close()
 
     def start(self, command: Command, streams: Sequence[int]) -> int | None:
-        """Start a process.
+        """Start a process with these standard streams, and return its id; it is a child of this process.
 
-        Args:
-            command: The program for it.
-            streams: Its standard input, output and error.
-
-        Returns:
-            The id of the process, a child of this one; None if the fork server is lost, now or since an earlier call.
+        None if the fork server is lost, now or since an earlier call.
         """
         with self._lock:
             if self._requests.fileno() == -1:

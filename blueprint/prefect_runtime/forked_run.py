@@ -90,11 +90,7 @@ class ForkedRuns:
         )
 
     def run(self, command: Command) -> NoReturn:
-        """Run a flow; this process is a new one, with the worker's environment.
-
-        Args:
-            command: Prefect's supervisor, as the worker starts it.
-        """
+        """Run a flow by Prefect's supervisor; this process is a new one, with the worker's environment."""
         if self.place_of_run_id:
             ctypes.memmove(self.place_of_run_id, command.environment[RUN_VARIABLE].encode(), len(NO_RUN))
         _open_streams()
@@ -187,10 +183,7 @@ def _open_streams() -> None:
 
 
 def _prepare(command: Command) -> Command:
-    """Run Prefect's supervisor in a child and return the command that it would become.
-
-    If it fails, this process ends as it did.
-    """
+    """Run Prefect's supervisor in a child; return the command it would become, or end as it did if it failed."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

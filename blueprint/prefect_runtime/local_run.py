@@ -30,14 +30,10 @@ def main(argv: list[str] | None = None) -> int:
     flow: Flow[..., Any] = load_flow_from_entrypoint(options.entrypoint, use_placeholder_flow=False)
     with tags(*options.tag):
         state: Any = flow(**json.loads(os.environ.get("_BLUEPRINT_PARAMETERS", "{}")), return_state=True)
-        if inspect.isawaitable(state):
-            state = asyncio.run(_wait(state))
+        if inspect.iscoroutine(state):
+            state = asyncio.run(state)
     print(f"{STATE_MARK}{state.name}: {' '.join((state.message or '').split())}")
     return 0 if state.is_completed() else 1
-
-
-async def _wait(awaitable: Any) -> Any:
-    return await awaitable
 
 
 if __name__ == "__main__":

@@ -10,11 +10,15 @@ import gc
 import importlib
 import runpy
 import sys
+import time
+from collections.abc import Sequence
+from urllib.parse import quote
+
+import httpx
 
 from blueprint.prefect_runtime import COLD
 from blueprint.prefect_runtime.fork_server import ForkServer, obstacle
 from blueprint.prefect_runtime.forked_run import ForkedRuns, take_place_of_run_id
-from blueprint.prefect_runtime.work_pool import wait_for_pool
 
 # What Prefect imports only while a flow runs, and SQLAlchemy, which comes with it and with which many flows write: most
 # of what a forked run would import for itself. What is missing here is imported by the run, as in any other process.
@@ -29,6 +33,10 @@ _IMPORTED_BY_RUNS = (
     "sqlalchemy.orm",
 )
 
+_MOST_SECONDS = 600.0  # somebody begins the worker and never gets the server up: it must not wait for ever
+_PAUSE_SECONDS = 0.1
+_NOT_YET = (httpx.codes.NOT_FOUND, httpx.codes.SERVICE_UNAVAILABLE)
+
 
 def main() -> None:
     """Be the worker, or, in a process that is forked for it, a flow run."""
@@ -39,7 +47,7 @@ def main() -> None:
         _start_fork_server()
     import prefect.cli  # noqa: F401
 
-    wait_for_pool(sys.argv)
+    _wait_for_pool(sys.argv)
     sys.modules.pop("prefect.__main__", None)
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)
 
@@ -58,6 +66,27 @@ def _start_fork_server() -> None:
     from blueprint.prefect_runtime import warm_worker
 
     warm_worker.use(server)
+
+
+def _wait_for_pool(argv: Sequence[str]) -> None:
+    """Wait until the pool that `--pool` names is there.
+
+    The worker would make it itself, with a concurrency limit of its own; and it would end at once without a server.
+    Any other answer, such as 401, is for the worker to meet: it says in its log what is wrong.
+    """
+    from prefect.settings import get_current_settings
+
+    api = get_current_settings().api
+    auth = httpx.BasicAuth(*api.auth_string.get_secret_value().split(":", 1)) if api.auth_string else None
+    name = argv[argv.index("--pool") + 1]
+    end = time.monotonic() + _MOST_SECONDS
+    with httpx.Client(base_url=api.url or "", auth=auth, timeout=5, trust_env=False) as client:
+        while time.monotonic() < end:
+            with contextlib.suppress(httpx.HTTPError):
+                if client.get(f"/work_pools/{quote(name, safe='')}").status_code not in _NOT_YET:
+                    return
+            time.sleep(_PAUSE_SECONDS)
+    sys.exit(f"The work pool {name!r} is not there after {_MOST_SECONDS:.0f} s.")
 
 
 if __name__ == "__main__":

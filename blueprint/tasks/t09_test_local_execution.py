@@ -2,7 +2,6 @@
 
 import json
 import sys
-from pathlib import Path
 
 from blueprint.core.files import write_whole
 from blueprint.tasks.registry import Context, Evidence, Scope, TaskControl, TaskFailed, task
@@ -55,16 +54,15 @@ def _run_script(ctx: Context, name: str, control: TaskControl) -> None:
     from blueprint.prefect_runtime.local_run import STATE_MARK
     from blueprint.tasks.common import orphans
 
-    settings, flow = ctx.settings, ctx.flow(control)  # from here on the flow's secrets are known
+    settings = ctx.settings
+    ctx.flow(control)  # from here on its secrets are known
     env = environment.for_child(settings, ctx.workspace)
-    if settings.entrypoint.startswith("blueprint/pipeline/data_pipeline.py:"):
-        program: list[str | Path] = [flow.file]
-    else:
-        folder = folder_of(settings, ctx.workspace.root)
-        program = ["-m", "blueprint.prefect_runtime.local_run", settings.entrypoint, "--folder", folder]
-        env["_BLUEPRINT_PARAMETERS"] = json.dumps(settings.parameters)
+    env["_BLUEPRINT_PARAMETERS"] = json.dumps(settings.parameters)
+    program = [sys.executable, "-m", "blueprint.prefect_runtime.local_run", settings.entrypoint]
     tags = [part for tag in (*ctx.tags(9), orphans.local_tag(ctx)) for part in ("--tag", tag)]
-    finished = ctx.run_child(name, [sys.executable, *program, *tags], control, env=env, niceness=_NICENESS)
+    folder = str(folder_of(settings, ctx.workspace.root))
+    argv = [*program, "--folder", folder, *tags]
+    finished = ctx.run_child(name, argv, control, env=env, niceness=_NICENESS)
     log = ctx.workspace.logs / f"{name.replace('-', '_', 1)}.log"
     write_whole(log, finished.output + finished.errors)
     if finished.returncode != 0:

@@ -158,7 +158,7 @@ def test_9_rows_that_are_missing_are_told(platform: Platform) -> None:
     run = platform.run_of(9)["id"]
     with platform.without_rows(run):
         outcome = platform.call(9)
-        assert outcome.failed_saying("was to land 100 rows", "has 0 of it"), outcome
+        assert outcome.failed_saying("was to land 500 rows", "has 0 of it"), outcome
     assert platform.call(9).status == "ok"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from blueprint.config.deployment_settings import RetryPolicy
 from blueprint.core.task import TaskControl, TaskFailed
-from blueprint.prefect_adapter import flow_runs
+from blueprint.prefect_adapter import flow_runs, schedules
 from blueprint.prefect_adapter.client import Refused
 from blueprint.prefect_adapter.models import Run, Transition
 from blueprint.reports.failure_document import Case, Moment
@@ -132,7 +132,7 @@ def prove_refused(ctx: Context, parameters: Mapping[str, Any]) -> Case:
     except Refused as error:
         message = str(error)
     else:
-        flow_runs.delete_run(made.id)
+        schedules.delete_runs([made.id])
         raise TaskFailed(
             f"The server accepted {shown}, which must be refused, and made the flow run {made.name} "
             "(it has been deleted).",

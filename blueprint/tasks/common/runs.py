@@ -152,7 +152,7 @@ def _lacking_task_runs(run: Run, seen: list[Run]) -> str:
     lines = flow_runs.log_lines(run.id)
     if not any(line.task_run_id is None and line.message.startswith("Finished in state") for line in lines):
         return f"the last log line of {run.name} has not arrived yet"
-    missing = {line.task_run_id for line in lines if line.task_run_id} - {task.id for task in seen}
+    missing = {str(line.task_run_id) for line in lines if line.task_run_id} - {task.id for task in seen}
     return f"the server has not heard of {len(missing)} task runs of {run.name} yet" if missing else ""
 
 

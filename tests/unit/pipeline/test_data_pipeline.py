@@ -100,40 +100,6 @@ def test_prefect_does_not_walk_the_batch_that_is_handed_from_task_to_task() -> N
         assert len(visited) < 10
 
 
-def _run(*arguments: str, cwd: Path, site: bool = True) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, *([] if site else ["-S"]), str(SCRIPT), *arguments]
-    return subprocess.run(
-        argv, cwd=cwd, capture_output=True, text=True, env=os.environ | {"COLUMNS": "300"}, timeout=60, check=False
-    )
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--batch-size", "-1"],
-        ["--batch-size", "0"],
-        ["--batch-size", "invalid"],
-        ["--batch-size", "1" * 5000],
-        ["--target-table", "x; DROP TABLE y"],
-        ["--unknown"],
-    ],
-)
-def test_bad_arguments_are_refused_before_anything_starts(arguments: list[str], tmp_path: Path) -> None:
-    done = _run(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert arguments[0] in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not done.stdout
-
-
-def test_a_python_without_prefect_is_told_what_to_do(tmp_path: Path) -> None:
-    done = _run(cwd=tmp_path, site=False)
-    assert done.returncode == 4
-    assert "python run_blueprint.py --phase 1" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert not done.stdout
-
-
 def test_the_flow_is_found_by_its_entrypoint_from_any_folder(tmp_path: Path) -> None:
     code = (
         "import sys; from prefect.flows import load_flow_from_entrypoint as load; "

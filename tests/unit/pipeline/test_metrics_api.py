@@ -20,8 +20,9 @@ import httpx
 import psutil
 import pytest
 
-from blueprint.pipeline.metrics_api import FailureCounter, serve_metrics
+from blueprint.pipeline.metrics_api import FailureCounter
 from blueprint.pipeline.readings import HostSampler
+from tests.support.metrics import serve_metrics
 
 PROJECT = Path(__file__).resolve().parents[3]
 

@@ -18,8 +18,8 @@ import pytest
 
 from blueprint.pipeline.config import ExtractConfig, without_secrets
 from blueprint.pipeline.errors import SourceError
-from blueprint.pipeline.metrics_api import serve_metrics
 from blueprint.pipeline.source import MAX_PAGE_BYTES, Readings, fetch
+from tests.support.metrics import serve_metrics
 from tests.support.web import Answer, record, send, send_json, serving
 
 SECONDS = 1.0
