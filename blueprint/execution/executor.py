@@ -118,8 +118,10 @@ class Executor:
             BaseException: The error of `record`, for example because the disk is full. The running units are told
                 to stop and are given a moment; nothing more is recorded.
         """
+        if self._stop.is_set():
+            return False
         needs = self._needs(functions)
-        if needs and not self._stop.is_set():
+        if needs:
             self._record(UnitsPlanned(tuple(unit for unit in functions if unit in needs)))
             self._run(needs, functions)
         ended = (self.unit_statuses.get(unit) for unit in functions if unit.task in self._plan.planned)

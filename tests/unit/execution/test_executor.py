@@ -443,6 +443,19 @@ class TestInterruption:
         assert bench.records == []
         assert bench.execution.exit_code == ExitCode.INTERRUPTED
 
+    def test_a_stop_in_one_stage_ends_the_next_one_before_it_begins(self) -> None:
+        stop = threading.Event()
+        bench = Bench({1: (), 2: (1,), 3: (2,)}, stop=stop)
+
+        def stops(_handle: TaskControl) -> Evidence:
+            stop.set()
+            return Evidence("passed in the same moment")
+
+        assert not bench.execution.run(units({1: stops, 2: passes}))
+        assert not bench.execution.run(units({3: passes}))
+        assert bench.execution.statuses == {1: Status.OK}
+        assert bench.execution.exit_code == ExitCode.INTERRUPTED
+
     def test_a_stop_after_the_last_task_takes_nothing_back(self) -> None:
         stop = threading.Event()
         bench = Bench({1: ()}, stop=stop)
