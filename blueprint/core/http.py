@@ -109,11 +109,7 @@ def get(
 
 
 def get_ok(url: str, *, timeout: float, accept: str = "*/*", auth: str | None = None, query: Any = None) -> Response:
-    """Ask for `url` once and require HTTP 200; the arguments are those of `get`.
-
-    Raises:
-        NotReady: There was no whole answer, or one of another status; names the address.
-    """
+    """Ask for `url` once as `get` does, and require HTTP 200; the reason of `NotReady` names the address."""
     try:
         answer = get(url, timeout=timeout, accept=accept, auth=auth, query=query)
     except NotReady as error:

@@ -108,11 +108,7 @@ class TaskControl:
         self.tell(condition)
 
     def pause(self, seconds: float) -> None:
-        """Wait, but end at once when the task must stop.
-
-        Raises:
-            TaskStopped: The execution was interrupted, or the deadline passed.
-        """
+        """Wait, but raise `TaskStopped` at once when the task must stop."""
         if self.stopped.wait(min(seconds, self.remaining())):
             raise TaskStopped("interrupted")
         if self.remaining() <= 0:

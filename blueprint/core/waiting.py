@@ -59,11 +59,7 @@ def wait_until(
 
 
 def try_a_few_times(control: TaskControl, probe: Callable[[], object], *, attempts: int = 3, first: float = 0.1) -> str:
-    """Call `probe` until it passes, at most `attempts` times; return the last reason, empty if it passed.
-
-    Raises:
-        TaskStopped: The execution was interrupted.
-    """
+    """Call `probe` until it passes, at most `attempts` times; return the last reason, empty if it passed."""
     try:
         _attempt(control, probe, control.deadline, first, 1.0, attempts)
     except NotReady as error:

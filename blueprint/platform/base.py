@@ -29,11 +29,7 @@ class Service:
         raise NotImplementedError
 
     def check(self) -> None:
-        """Require that it can do its work.
-
-        Raises:
-            NotReady: It cannot; says what it answered.
-        """
+        """Require that it can do its work, else raise `NotReady`."""
         raise NotImplementedError
 
     def instances(self) -> tuple[ProcessIdentity, ...]:

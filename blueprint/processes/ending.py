@@ -36,11 +36,6 @@ def end_service(tag: OwnershipTag, recorded: Set[ProcessIdentity], control: Task
         recorded: Its main process, if it is known.
         control: Gives the deadline and the wish to stop.
         grace: Seconds between SIGTERM and SIGKILL.
-
-    Raises:
-        ProcessError: One cannot be killed.
-        EnvironmentRefused: One belongs to another user.
-        TaskStopped: Interrupted, or the deadline passed.
     """
     known = {process.identity for process in owned_processes(tag, recorded)}
     ended = Ended()

@@ -50,10 +50,8 @@ class Listener:
 def listeners(port: int, host: str | None = None, expected: int | None = None) -> list[Listener]:
     """Return the listeners on a port.
 
-    Args:
-        port: The port.
-        host: If given, only those that accept connections to it or keep others from binding it.
-        expected: The process that probably listens; if it does, the others are not looked into (6 ms).
+    Of a host, those that accept connections to it or keep others from binding it. If the `expected` process is the
+    one that listens, the others are not looked into, which takes 6 ms.
     """
     found = _from_proc(port, expected) if _HAS_PROC else _from_psutil(port)
     if host is None:

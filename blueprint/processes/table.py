@@ -66,10 +66,10 @@ def look(pid: int) -> Process | None:
         return _ask_psutil(pid, _from_psutil)
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
+        before, _, after = stat.rpartition(b")")  # the name may hold spaces and brackets, so count from the last one
+        state, parent, _, session, *fields = after.split()
+    except (OSError, ValueError):
         return None
-    before, _, after = stat.rpartition(b")")  # the name may hold spaces and brackets, so count from the last one
-    state, parent, _, session, *fields = after.split()
     name = before.partition(b"(")[2].decode(errors="replace")
     identity = ProcessIdentity(pid, boot_id(), int(fields[15]))
     return Process(identity, int(parent), int(session), state.decode(), name)
