@@ -1,7 +1,4 @@
-"""Expected errors of the pipeline: one sentence each, shown in the run's state message.
-
-Standard library only.
-"""
+"""Expected errors of the pipeline: one sentence each, shown in the run's state message."""
 
 from __future__ import annotations
 

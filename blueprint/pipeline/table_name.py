@@ -1,7 +1,4 @@
-"""Names of warehouse tables: `database.schema.table`, validated so strictly that they cannot carry SQL.
-
-Standard library only.
-"""
+"""Names of warehouse tables: `database.schema.table`, validated so strictly that they cannot carry SQL."""
 
 from __future__ import annotations
 

@@ -14,13 +14,13 @@ from typing import Any
 STATE_MARK = "flow run ended "
 
 
-def main(argv: list[str] | None = None) -> int:
+def main() -> int:
     """Run the flow once; its tags come as arguments, its parameters from the environment (they may be private)."""
     parser = argparse.ArgumentParser(prog="blueprint.prefect_runtime.local_run", description=__doc__)
     parser.add_argument("entrypoint")
     parser.add_argument("--folder", type=Path, required=True, help="the folder that the flow is run from")
     parser.add_argument("--tag", action="append", default=[], help="a tag for the run; may be repeated")
-    options = parser.parse_args(argv)
+    options = parser.parse_args()
     os.chdir(options.folder)
     sys.path.insert(0, str(options.folder))
 
