@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from blueprint import bootstrap
@@ -19,8 +19,9 @@ from blueprint.tasks.context import SetupContext
 from blueprint.tasks.registry import registry, specs
 
 
-def take_lock(workspace: Workspace, argv: Sequence[str], handed: Mapping[str, str]) -> ExecutionLock:
+def take_lock(workspace: Workspace, argv: Sequence[str]) -> ExecutionLock:
     """Take the execution lock of a prepared workspace, or go on with the one taken before the change of Python."""
+    handed = bootstrap.handover() or {}
     if "lock" in handed:
         return ExecutionLock.adopt(workspace, int(handed["lock"]))
     return ExecutionLock.acquire(workspace, redact_command(("run_blueprint.py", *argv)))

@@ -64,7 +64,6 @@ def run(options: Options, workspace: Workspace) -> int:
 
 
 def _run(options: Options, workspace: Workspace) -> ExitCode:
-    handed = bootstrap.handover() or {}
     path = workspace.root / "pyproject.toml"
     given = {key: value for key, value in configuration.from_arguments(options.settings).items() if value is not None}
     present = toml_file.tool_table(toml_file.parse(toml_file.read(path), path), path)
@@ -76,7 +75,7 @@ def _run(options: Options, workspace: Workspace) -> ExitCode:
             "Give --force to replace it; the rest of the file is kept.",
         )
     workspace.prepare()
-    lock = take_lock(workspace, options.argv, handed)
+    lock = take_lock(workspace, options.argv)
     try:
         if not _is_ready(options, workspace, given, lock):
             return ExitCode.TASK_FAILED

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from blueprint import bootstrap
 from blueprint.cli.options import Options
 from blueprint.cli.setup import set_up, take_lock
 from blueprint.core.errors import ExitCode
@@ -23,7 +22,7 @@ def run(options: Options, workspace: Workspace) -> int:
     """Install what the tests need, run them, and return whether they passed as an exit code."""
     os.chdir(workspace.program)
     workspace.prepare()
-    lock = take_lock(workspace, options.argv, bootstrap.handover() or {})
+    lock = take_lock(workspace, options.argv)
     try:
         if not set_up(SetupContext(workspace, str(LOCK)), options.argv, lock):
             return int(ExitCode.TASK_FAILED)
