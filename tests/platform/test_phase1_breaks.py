@@ -56,7 +56,7 @@ def test_6_a_prefect_toml_of_ours_that_was_changed_is_written_again(
         ("untagged", '"layer:gold", ', "", ("load-task", "layer:gold")),
         ("renamed", 'name="load-task"', 'name="store-task"', ("load-task", "missing")),
         ("no_python", "def load_task(", "def load_task((", ("cannot be loaded", "SyntaxError")),
-        ("no_module", "import time\n", "import time, nothing_of_that_name\n", ("cannot be loaded", "nothing_of_that")),
+        ("no_module", "import sys\n", "import sys, nothing_of_that_name\n", ("cannot be loaded", "nothing_of_that")),
         ("no_flow", '@flow(name="Enterprise Data Pipeline", persist_result=False)\n', "", ("is not a flow",)),
     ],
 )
