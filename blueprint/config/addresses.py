@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from urllib.parse import urlsplit
 
 
 def is_loopback(host: str) -> bool:
@@ -21,6 +22,12 @@ def local(host: str) -> str:
 def public(host: str) -> str:
     """Return the host for browsers: this machine's host name if the server listens on every address."""
     return socket.gethostname() if _listens_everywhere(host) else local(host)
+
+
+def origin(url: str) -> str:
+    """Return the site of an http(s) address as browsers name it."""
+    parts = urlsplit(url.lower())
+    return f"{parts.scheme}://{parts.netloc.removesuffix(':80' if parts.scheme == 'http' else ':443')}"
 
 
 def _listens_everywhere(host: str) -> bool:

@@ -85,6 +85,10 @@ _PLATFORM_KEYS = {
         default="http://HOST:PORT; for host 0.0.0.0 or :: HOST is this machine's host name",
         is_text=True,
     ),
+    "allowed_origins": Key(
+        'further addresses by which the server is known, or whose pages may use its API; "*" lets every page',
+        'a list of http(s) addresses without a path, or ["*"]',
+    ),
     "api_auth_string": Key(
         "the user and password that the API and the UI ask for",
         "user:password, printable and without spaces, in BLUEPRINT_API_AUTH_STRING",

@@ -52,6 +52,7 @@ class Settings(OfDeployment):
     public_url: Annotated[Text, AfterValidator(validators.public_url)] = Field(
         default_factory=lambda values: f"http://{addresses.public(values['host'])}:{values['port']}"
     )
+    allowed_origins: tuple[Annotated[Text, AfterValidator(validators.origin)], ...] = ()
     api_auth_string: AuthString | None = None
 
     data_source: Annotated[Text, AfterValidator(validators.data_source)] | None = None
@@ -112,6 +113,15 @@ class Settings(OfDeployment):
     def public_api_url(self) -> str:
         """The API's address for browsers, which the UI is told."""
         return f"{self.public_url}/api"
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The sites whose pages may ask the server: its own addresses and the configured ones; `*` for every site."""
+        if "*" in self.allowed_origins:
+            return ("*",)
+        loopback = (f"http://{name}:{self.port}" for name in ("127.0.0.1", "localhost", "[::1]"))
+        known = (*loopback, self.server_url, self.public_url, *self.allowed_origins)
+        return tuple(dict.fromkeys(map(addresses.origin, known)))
 
     @property
     def worker_url(self) -> str:

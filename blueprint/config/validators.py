@@ -144,6 +144,13 @@ def public_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def origin(value: str) -> str:
+    """Require the address of a site, or the star that stands for all."""
+    if value != "*" and (not _is_http_url(value) or any(char in value.partition("//")[2] for char in "/@?#,")):
+        raise ValueError("not an http(s) address, or one with more than host and port")
+    return value
+
+
 def _is_http_url(value: str) -> bool:
     try:
         parts = urlsplit(value)

@@ -58,6 +58,7 @@ def get(
     accept: str = "*/*",
     auth: str | None = None,
     query: Any = None,
+    origin: str | None = None,
     most_bytes: int = MOST_BYTES,
 ) -> Response:
     """Ask for `url` once; no proxy is used.
@@ -69,6 +70,7 @@ def get(
         accept: The `Accept` header.
         auth: The whole `Authorization` header, such as `Basic …`.
         query: JSON values to send as the body; the request is a POST then, as Prefect's queries are.
+        origin: The site that a browser would name if a page of it asked.
         most_bytes: The longest body to accept.
 
     Raises:
@@ -85,6 +87,8 @@ def get(
         auth = f"Basic {base64.b64encode(who.encode()).decode()}"
     if auth is not None:
         headers["Authorization"] = auth
+    if origin is not None:
+        headers["Origin"] = origin
     method, body = "GET", None
     if query is not None:
         headers["Content-Type"] = "application/json"

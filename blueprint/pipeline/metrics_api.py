@@ -30,6 +30,8 @@ if __name__ == "__main__":  # run by path: find the package, and do not let this
 import uvicorn
 from pydantic import BaseModel, Field, ValidationError
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -96,7 +98,8 @@ def application() -> Starlette:
     async def health(_request: Request) -> JSONResponse:
         return JSONResponse({"status": "ok"})
 
-    return Starlette(routes=[Route(METRICS_PATH, metrics), Route("/health", health)])
+    known = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+    return Starlette(routes=[Route(METRICS_PATH, metrics), Route("/health", health)], middleware=[known])
 
 
 def _port(text: str) -> int:

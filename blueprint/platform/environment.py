@@ -83,6 +83,7 @@ def for_server(settings: Settings, workspace: Workspace) -> dict[str, str]:
         "PREFECT_SERVER_API_HOST": settings.host,
         "PREFECT_SERVER_API_PORT": str(settings.port),
         "PREFECT_SERVER_UI_API_URL": settings.public_api_url,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(settings.origins),
         "PREFECT_SERVER_METRICS_ENABLED": "true",
         # By default leases are in memory: when the server is killed, the slots of its runs stay taken for ever.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",

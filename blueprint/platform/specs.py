@@ -15,13 +15,12 @@ from blueprint.core import http
 from blueprint.core.workspace import Workspace
 from blueprint.platform import environment
 from blueprint.platform.base import PROBE_SECONDS
-from blueprint.prefect_runtime import COLD, NO_RUN, RUN_VARIABLE
+from blueprint.prefect_runtime import COLD, NO_RUN, RUN_VARIABLE, SQLITE_AS_IT_IS
 from blueprint.processes.spec import ServiceSpec
 
 SERVER, WORKER, RUNNER, SOURCE = "server", "worker", "runner", "source"
 LOCAL_RUN = "local-run"  # no service: tagged like one, so that what a killed execution leaves behind is found
 _LOOPBACK = "127.0.0.1"
-_MENDED_SERVER = "blueprint.prefect_runtime.server"
 
 
 def worker_name(workspace_id: str) -> str:
@@ -31,11 +30,12 @@ def worker_name(workspace_id: str) -> str:
 
 def server(settings: Settings, workspace: Workspace) -> ServiceSpec:
     """Specify the Prefect server, which is ready when its database answers too."""
+    options = () if settings.sqlite_locking else (SQLITE_AS_IT_IS,)
     return _spec(
         workspace,
         name=SERVER,
         title="Prefect server",
-        argv=(sys.executable, "-m", _MENDED_SERVER if settings.sqlite_locking else "prefect", "server", "start"),
+        argv=(sys.executable, "-m", "blueprint.prefect_runtime.server", *options, "server", "start"),
         env=environment.for_server(settings, workspace),
         log="server.log",
         host=settings.host,

@@ -1,7 +1,9 @@
-"""Task 27: health, ready, version, UI, docs, metrics, worker health."""
+"""Task 27: health, ready, version, UI, docs, metrics, worker health; no foreign page is answered."""
 
 from blueprint.core.http import NotReady
 from blueprint.tasks.registry import Context, Evidence, TaskControl, task
+
+_FOREIGN = "http://foreign.example"
 
 
 @task(
@@ -9,11 +11,11 @@ from blueprint.tasks.registry import Context, Evidence, TaskControl, task
     "Verify monitoring points",
     needs=(13, 15),
     timeout=30,
-    proof="health, ready, version, UI, docs, metrics, worker health",
+    proof="health, ready, version, UI, docs, metrics, worker health; no foreign page is answered",
 )
 def verify_monitoring(ctx: Context, control: TaskControl) -> Evidence:
-    """Health, ready, version, UI, API docs, server metrics, worker health."""
-    from blueprint.core.http import get_ok
+    """Health, ready, version, UI, API docs, server metrics, worker health; the refusal of a foreign page."""
+    from blueprint.core.http import get, get_ok
     from blueprint.platform.base import PROBE_SECONDS
     from blueprint.tasks.common.proofs import failing
 
@@ -34,4 +36,13 @@ def verify_monitoring(ctx: Context, control: TaskControl) -> Evidence:
             if expected not in answer.body:
                 raise NotReady(f"{url} answers, but not as expected")
         details[name] = url
-    return Evidence(f"{', '.join(details)} answer", details)
+    if "*" in settings.origins:
+        details["foreign pages"] = "answered, as allowed_origins has it"
+    else:
+        hint = "Run `python run_blueprint.py stop` and then `--resume-from 8` to start the server anew."
+        with failing("foreign pages", where_to_look="logs/server.log", hint=hint):
+            status = get(f"{api.url}/health", timeout=PROBE_SECONDS, origin=_FOREIGN).status
+            if status != 403:
+                raise NotReady(f"a page of {_FOREIGN} is answered HTTP {status}, and can use the server")
+        details["foreign pages"] = "refused"
+    return Evidence(f"{', '.join(points)} answer; foreign pages are {details['foreign pages']}", details)

@@ -237,8 +237,8 @@ def test_16_a_deployment_that_was_deleted_is_missed_by_all_that_need_it(platform
 
 
 @contextlib.contextmanager
-def _misconfigured_server(platform: Platform, folder: Path, port: int) -> Iterator[None]:
-    """A server with a copy of the platform's data, whose UI is told to call somebody else, and that has no metrics."""
+def _misconfigured_server(platform: Platform, folder: Path, port: int, **changes: str) -> Iterator[None]:
+    """Prefect's own server with a copy of the platform's data, whose UI is told to call another, without metrics."""
     home = folder / ".blueprint" / "prefect"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
@@ -252,6 +252,7 @@ def _misconfigured_server(platform: Platform, folder: Path, port: int) -> Iterat
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{platform.port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        **changes,
     }
     argv = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with (folder / "server.log").open("wb") as log:
@@ -284,6 +285,19 @@ def test_17_and_27_a_server_that_is_configured_otherwise_is_told(platform: Platf
         assert outcome.failed_saying(f"told to call http://127.0.0.1:{platform.port}/api"), outcome
         outcome = tasks.call(27, origin=origin)
         assert outcome.failed_saying("UI: ", "not as expected"), outcome
+
+
+def test_27_a_server_that_answers_the_pages_of_other_sites_is_told(
+    platform: Platform, spare: Path, origin: str
+) -> None:
+    port, _, source_port = free_ports(3)
+    settings = (f"port={port}", f"worker_port={platform.worker_port}", f"source_port={source_port}")
+    right = {"PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api", "PREFECT_SERVER_METRICS_ENABLED": "true"}
+    with _misconfigured_server(platform, spare, port, **right), tasks_of(spare, *settings) as tasks:
+        outcome = tasks.call(27, origin=origin)
+        assert outcome.failed_saying("foreign pages: a page of http://foreign.example is answered HTTP 200"), outcome
+        outcome = tasks.call(27, origin=origin, allowed_origins=["*"])
+        assert outcome.details["foreign pages"] == "answered, as allowed_origins has it"
 
 
 # --- 18 Verify schedule configuration, 29 the same after the runs ----------------------------------------------------

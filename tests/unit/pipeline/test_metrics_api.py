@@ -152,6 +152,12 @@ def test_a_bad_parameter_is_refused_by_name(url: str, query: dict[str, str]) -> 
     assert len(response.text) < 400
 
 
+@pytest.mark.parametrize(("host", "status"), [("localhost:1", 200), ("127.0.0.1", 200), ("rebinding.example:1", 400)])
+def test_a_foreign_name_for_this_machine_is_refused(url: str, host: str, status: int) -> None:
+    """A web page may have its name lead here, and would then be of the same origin as this."""
+    assert httpx.get(url, params={"limit": 1}, headers={"Host": host}).status_code == status
+
+
 def _ready(process: subprocess.Popen[str]) -> str:
     assert process.stderr is not None
     for line in process.stderr:
