@@ -12,7 +12,7 @@ from pathlib import Path
 from blueprint.bootstrap.failures import Cause, cause_of, no_room
 from blueprint.core import child
 from blueprint.core.errors import EnvironmentRefused
-from blueprint.core.files import refused
+from blueprint.core.files import private_folder, refused
 from blueprint.core.task import Evidence, TaskControl, TaskStopped
 from blueprint.core.venv import CONFIG, STAMP, dotted, problem, site_packages
 from blueprint.core.workspace import Workspace
@@ -62,6 +62,7 @@ def ensure_environment(workspace: Workspace, control: TaskControl) -> Evidence:
                 f"A new virtual environment was made in {workspace.venv}, but {still}.",
                 f"Check the Python that it was made from: {base_python()}",
             )
+    private_folder(workspace.venv)  # there are files in it by whose locks others could have the installer wait
     _stamp(workspace.venv)
     return Evidence(
         f".venv with Python {found['version']} of {found['base']}",

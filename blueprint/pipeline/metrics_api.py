@@ -20,12 +20,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
-from pathlib import Path
 from typing import Annotated
-
-if __name__ == "__main__":  # run by path: find the package, and do not let this folder's names shadow others
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import uvicorn
 from pydantic import BaseModel, Field, ValidationError

@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from blueprint.config.settings import SETTINGS_VARIABLE, Settings
@@ -15,7 +14,7 @@ from blueprint.core import http
 from blueprint.core.workspace import Workspace
 from blueprint.platform import environment
 from blueprint.platform.base import PROBE_SECONDS
-from blueprint.prefect_runtime import COLD, NO_RUN, RUN_VARIABLE, SQLITE_AS_IT_IS
+from blueprint.prefect_runtime import COLD, NO_RUN, RUN_VARIABLE, SQLITE_AS_IT_IS, launch
 from blueprint.processes.spec import ServiceSpec
 
 SERVER, WORKER, RUNNER, SOURCE = "server", "worker", "runner", "source"
@@ -35,7 +34,7 @@ def server(settings: Settings, workspace: Workspace) -> ServiceSpec:
         workspace,
         name=SERVER,
         title="Prefect server",
-        argv=(sys.executable, "-m", "blueprint.prefect_runtime.server", *options, "server", "start"),
+        argv=(*_program("prefect_runtime.server"), *options, "server", "start"),
         env=environment.for_server(settings, workspace),
         log="server.log",
         host=settings.host,
@@ -47,7 +46,7 @@ def server(settings: Settings, workspace: Workspace) -> ServiceSpec:
 
 def worker(settings: Settings, workspace: Workspace, name: str) -> ServiceSpec:
     """Specify the process worker of the configured pool, with the name by which the server will know it."""
-    program = (sys.executable, "-m", "blueprint.prefect_runtime.worker", *(() if settings.warm_start else (COLD,)))
+    program = (*_program("prefect_runtime.worker"), *(() if settings.warm_start else (COLD,)))
     options = ("--type", "process", "--with-healthcheck", "--pool", settings.pool, "--name", name)
     return _spec(
         workspace,
@@ -68,7 +67,7 @@ def runner(settings: Settings, workspace: Workspace) -> ServiceSpec:
         workspace,
         name=RUNNER,
         title="Serving process",
-        argv=(sys.executable, "-m", "blueprint.prefect_adapter.serve"),
+        argv=_program("prefect_adapter.serve"),
         env=environment.for_worker(settings, workspace) | {SETTINGS_VARIABLE: json.dumps(served)},
         log="worker.log",
         port=settings.worker_port,
@@ -78,12 +77,11 @@ def runner(settings: Settings, workspace: Workspace) -> ServiceSpec:
 
 def source(settings: Settings, workspace: Workspace) -> ServiceSpec:
     """Specify the bundled metrics API."""
-    api = Path(__file__).parents[1] / "pipeline" / "metrics_api.py"
     return _spec(
         workspace,
         name=SOURCE,
         title="Data source",
-        argv=(sys.executable, str(api), "--port", str(settings.source_port)),
+        argv=(*_program("pipeline.metrics_api"), "--port", str(settings.source_port)),
         env=environment.client(settings, workspace),
         log="source.log",
         port=settings.source_port,
@@ -97,6 +95,11 @@ def _spec(workspace: Workspace, *, log: str, ready: Callable[[], object], **valu
     inherit = environment.without_prefect(os.environ)
     cwd = workspace.root
     return ServiceSpec(log=workspace.logs / log, cwd=cwd, inherit=inherit, ready=ready, **common | values)
+
+
+def _program(module: str) -> tuple[str, ...]:
+    """Return the command of a module of ours in which a user's modules take the place of nobody's."""
+    return sys.executable, launch.__file__, f"blueprint.{module}"
 
 
 def _answers(url: str) -> Callable[[], object]:

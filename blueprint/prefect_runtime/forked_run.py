@@ -84,7 +84,7 @@ class ForkedRuns:
         return cls(
             settings=settings,
             variables=_read_early({**os.environ, **given}),
-            path=[entry for entry in sys.path[1:] if entry not in _python_path(os.environ)],
+            path=[entry for entry in sys.path if entry not in ("", *_python_path(os.environ))],
             modules={name.partition(".")[0] for name in sys.modules} - _NOT_IMPORTED | _IMPORTED_BY_SITE,
             place_of_run_id=place_of_run_id,
         )

@@ -112,8 +112,8 @@ class ByHand:
 
     def source(self) -> None:
         """The data source, up."""
-        api = self.root / "blueprint" / "pipeline" / "metrics_api.py"
-        self.background(str(api), "--port", str(self.source_port))
+        launch = self.root / "blueprint" / "prefect_runtime" / "launch.py"
+        self.background(str(launch), "blueprint.pipeline.metrics_api", "--port", str(self.source_port))
         self.ready(f"http://127.0.0.1:{self.source_port}/health")
 
     def server(self, pause: float = 0.5) -> None:

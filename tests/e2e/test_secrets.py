@@ -58,7 +58,7 @@ def test_planted_passwords_are_in_no_file_and_no_process_list_and_the_platform_w
     planted += [base64.b64encode(f"admin:{API_PASSWORD}".encode()).decode()]
     shown_texts = {"terminal": finished.output, "process list": "\n".join(shown), "flow runs": json.dumps(runs)}
     assert [name for name, text in shown_texts.items() for secret in planted if secret in text] == []
-    assert "blueprint/pipeline/metrics_api.py" in shown_texts["process list"]  # the list was looked at
+    assert "blueprint.pipeline.metrics_api" in shown_texts["process list"]  # the list was looked at
     allowed = {checkout.root / "prefect.toml"}  # plain `prefect …` commands need it; private
     files = [path for path in checkout.root.rglob("*") if path.is_file() and ".venv" not in path.parts]
     files += [path for path in checkout.home.rglob("*") if path.is_file()]

@@ -149,9 +149,8 @@ def test_a_foreign_name_for_this_machine_reaches_neither_server_nor_data_source(
     """)
     browser.get(f"http://{_FOREIGN}:{platform.source_port}/api/v1/metrics?limit=1")
     readings = text_with(browser)
-    assert (answer, "records" in readings) == ("HTTP 403 The server is not known by this name", False), (
-        f"{answer}; {readings}"
-    )
+    told = f"{answer}; {readings}"
+    assert (answer, "records" in readings) == ("HTTP 403 The server is not known by this name", False), told
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

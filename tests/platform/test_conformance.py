@@ -18,7 +18,7 @@ import pytest
 from httpx import HTTPStatusError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from blueprint.prefect_runtime import NO_RUN, RUN_VARIABLE
+from blueprint.prefect_runtime import NO_RUN, RUN_VARIABLE, launch
 from tests.support.live_platform import CHECKOUT, eventually
 from tests.support.prefect_server import PrefectServer, running_prefect
 
@@ -139,13 +139,12 @@ class Workers:
 
 
 def _start_worker(server: PrefectServer, folder: Path, pool: str) -> subprocess.Popen[bytes]:
-    program = ("blueprint.prefect_runtime.worker",) if pool == OURS else ("prefect",)
+    program = (launch.__file__, "blueprint.prefect_runtime.worker") if pool == OURS else ("-m", "prefect")
     environment = server.env | {"PREFECT_WORKER_QUERY_SECONDS": "0.5", "PYTHONDONTWRITEBYTECODE": "1"}
     with (folder / f"{pool}.log").open("wb") as log:
         return subprocess.Popen(
             [
                 sys.executable,
-                "-m",
                 *program,
                 "worker",
                 "start",

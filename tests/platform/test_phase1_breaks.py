@@ -112,6 +112,15 @@ def test_8_a_port_that_a_stranger_holds_is_refused_with_his_pid(spare_tasks: Tas
     assert outcome.hint
 
 
+def test_8_and_13_a_users_module_takes_the_place_of_none_that_server_and_worker_need(
+    spare: Path, spare_tasks: Tasks, origin: str
+) -> None:
+    (spare / "uvicorn.py").write_text("raise RuntimeError('a module of the project folder')\n")
+    for number in (6, 8, 11, 13):
+        outcome = spare_tasks.call(number, origin=origin, seconds=120)
+        assert outcome.passed, (number, outcome)
+
+
 def test_8_a_server_that_dies_at_its_start_fails_at_once_with_the_line_that_tells(
     spare: Path, spare_tasks: Tasks, origin: str
 ) -> None:

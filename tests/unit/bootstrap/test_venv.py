@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -99,6 +100,14 @@ def test_a_healthy_environment_is_left_alone(made: Workspace) -> None:
     assert not bootstrap.ensure_environment(made, within(60)).changed
     assert mine.exists()
     assert (made.venv / "pyvenv.cfg").stat().st_mtime_ns == before
+
+
+def test_no_other_user_can_enter_it(made: Workspace) -> None:
+    """Who can open uv's lock file in it can hold the lock, and the installer waits for ever."""
+    for mode in (0o700, 0o755):
+        made.venv.chmod(mode)
+        bootstrap.ensure_environment(made, within(60))
+        assert stat.S_IMODE(made.venv.stat().st_mode) == 0o700
 
 
 def test_a_look_at_the_environment_starts_no_process(made: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ import pytest
 
 from blueprint.pipeline.metrics_api import FailureCounter
 from blueprint.pipeline.readings import HostSampler
+from blueprint.prefect_runtime import launch
 from tests.support.metrics import serve_metrics
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -167,7 +168,7 @@ def _ready(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    "command", [["-m", "blueprint.pipeline.metrics_api"], [str(PROJECT / "blueprint" / "pipeline" / "metrics_api.py")]]
+    "command", [["-m", "blueprint.pipeline.metrics_api"], [launch.__file__, "blueprint.pipeline.metrics_api"]]
 )
 def test_it_starts_as_documented_and_ends_on_sigterm(command: list[str], tmp_path: Path) -> None:
     cwd = PROJECT if command[0] == "-m" else tmp_path
