@@ -6,12 +6,16 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blueprint.config.settings import SETTINGS_VARIABLE, Settings
 from blueprint.prefect_adapter import flow_loading
 from blueprint.prefect_adapter.deploy import terms
 from blueprint.prefect_adapter.flow_definition import folder_of
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from prefect.runner import Runner
 
 _RUNS_SERVED = 5  # of a deployment at a time; Prefect's own limit for a process that serves one
 
@@ -19,7 +23,9 @@ _RUNS_SERVED = 5  # of a deployment at a time; Prefect's own limit for a process
 def serve(each: Sequence[Settings], root: Path) -> None:
     """Serve the flows in this process until it is told to stop; their schedules stay active without it."""
     import prefect
+    from prefect.runner import server
 
+    server.build_server = _health_only
     flows = [flow_loading.load(settings.entrypoint, folder_of(settings, root)) for settings in each]
     how: dict[str, Any] = {"pause_on_shutdown": False, "print_starting_message": True, "webserver": True}
     if len(each) == 1:
@@ -30,6 +36,16 @@ def serve(each: Sequence[Settings], root: Path) -> None:
         for flow, settings in zip(flows, each, strict=True)
     ]
     prefect.serve(*made, limit=_RUNS_SERVED * len(each), **how)
+
+
+async def _health_only(runner: Runner) -> FastAPI:
+    """Return the application of the serving process's port: its health, and not Prefect's way to shut it down."""
+    from fastapi import FastAPI
+    from prefect.runner.server import perform_health_check
+
+    application = FastAPI(openapi_url=None)
+    application.add_api_route("/health", perform_health_check(runner))
+    return application
 
 
 if __name__ == "__main__":

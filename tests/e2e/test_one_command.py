@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support.checkout import Checkout, Finished, until
@@ -106,6 +108,20 @@ def test_plain_prefect_commands_in_the_folder_reach_the_platform(installed: Chec
     (run_id,) = re.findall(r"UUID: (\S+)", made)
     assert installed.rows()[run_id] == (50, 50)
     assert "Loaded 50 rows" in prefect(installed, "flow-run", "logs", run_id)
+
+
+def test_nobody_ends_the_serving_process_by_the_port_of_its_health(installed: Checkout, mode: str) -> None:
+    port = installed.service_record("runner" if mode == "serve" else "worker")["port"]
+    answers = [
+        httpx.request(*asked, trust_env=False).status_code
+        for asked in (
+            ("GET", f"http://127.0.0.1:{port}/health"),
+            ("POST", f"http://127.0.0.1:{port}/shutdown"),
+        )
+    ]
+    assert answers == [200, 404]
+    time.sleep(1)
+    assert httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200
 
 
 def test_the_users_own_prefect_home_is_never_touched(installed: Checkout) -> None:
