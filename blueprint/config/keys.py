@@ -107,6 +107,10 @@ _PLATFORM_KEYS = {
         "further packages that the flow needs; the locked ones keep their versions",
         'a list of requirements such as ["pandas>=2"]',
     ),
+    "keep_variables": Key(
+        "variables of the shell that server, worker and flows are to have; others of these beginnings they do not get",
+        "a list of names that begin with PREFECT_, PIP_ or UV_, and say nothing of addresses, folders or passwords",
+    ),
     "sqlite_locking": Key(
         "whether the server's SQLite transactions wait for locks instead of failing; PostgreSQL does not need it",
         _SWITCH,

@@ -58,6 +58,7 @@ class Settings(OfDeployment):
     data_source: Annotated[Text, AfterValidator(validators.data_source)] | None = None
     warehouse_url: WarehouseUrl | None = None
     requirements: tuple[Annotated[Text, AfterValidator(validators.requirement)], ...] = ()
+    keep_variables: tuple[Annotated[Text, AfterValidator(validators.kept_variable)], ...] = ()
     sqlite_locking: Switch = True
     warm_start: Switch = True
     jobs: Annotated[int, Field(ge=1, le=30), Number] = 8

@@ -17,6 +17,10 @@ from urllib.parse import urlsplit
 from blueprint.config import cron as crons
 
 _NO_STEP = re.compile(r"INTERVAL=([+-]?0*(;|\s|$)|-)", re.IGNORECASE)
+_KEPT = re.compile(r"(PREFECT|PIP|UV)_[A-Z][A-Z0-9_]*")
+_LEADS_ELSEWHERE = re.compile(
+    r"PREFECT_.*(URL|HOST|PORT|HOME|PATH|PROFILE|KEY|AUTH|DATABASE|EPHEMERAL|CLOUD|CORS|CSRF|STORAGE|BROKER|CACHE|BASE)"
+)
 _DEEPEST = 50  # levels of a parameter's value; beyond some hundreds JSON can no longer be written
 _LARGEST = 2**63  # of a whole number that the server can keep
 _NO_ZONES = ("posix/", "right/", "posixrules", "localtime", "Factory")  # files beside the zones, unknown to Prefect
@@ -148,6 +152,15 @@ def origin(value: str) -> str:
     """Require the address of a site, or the star that stands for all."""
     if value != "*" and (not _is_http_url(value) or any(char in value.partition("//")[2] for char in "/@?#,")):
         raise ValueError("not an http(s) address, or one with more than host and port")
+    return value
+
+
+def kept_variable(value: str) -> str:
+    """Require the name of a variable that leads Prefect nowhere else."""
+    if not _KEPT.fullmatch(value):
+        raise ValueError("not the name of such a variable")
+    if _LEADS_ELSEWHERE.search(value):
+        raise ValueError("that is the platform's own to say")
     return value
 
 

@@ -21,22 +21,24 @@ from blueprint.core.workspace import Workspace
 WORKER_POLL_SECONDS = 0.5
 WORKER_HEARTBEAT_SECONDS = 2
 TOML_HEADER = "# Written by Blueprint (task 6): plain `prefect …` commands in this folder reach its platform.\n"
-_OWN_PREFIXES = ("PREFECT_", "PIPELINE_")
+# What would lead Prefect or the pipeline elsewhere, and what only the executor and the installers need.
+_NOT_INHERITED = ("PREFECT_", "PIPELINE_", "BLUEPRINT_", "PIP_", "UV_")
 _PYTHON_PATHS = ("PYTHONPATH", "PYTHONHOME", venv.IGNORED_PATH)  # another Prefect may be on them
 
 
 def without_prefect(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without anything that could point Prefect, the pipeline or Python elsewhere."""
+    """Return the environment without what could point Prefect or Python elsewhere, and without others' settings."""
     return {
         name: value
         for name, value in environment.items()
-        if not name.startswith(_OWN_PREFIXES) and name not in _PYTHON_PATHS
+        if not name.startswith(_NOT_INHERITED) and name not in _PYTHON_PATHS
     }
 
 
 def client(settings: Settings, workspace: Workspace) -> dict[str, str]:
     """Return the variables that a program needs in order to use the platform, secrets included."""
-    variables = {
+    kept = {name: os.environ[name] for name in settings.keep_variables if name in os.environ}
+    variables = kept | {
         "PREFECT_HOME": str(workspace.prefect_home),
         "PREFECT_PROFILES_PATH": str(workspace.prefect_home / "profiles.toml"),
         "PREFECT_API_URL": settings.api_url,

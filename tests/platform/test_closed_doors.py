@@ -176,3 +176,15 @@ def test_our_own_ui_works_under_each_name_of_this_machine(
 def test_every_name_of_this_machine_is_answered(platform: Platform, host: str) -> None:
     headers = {"Host": host.format(port=platform.port)}
     assert httpx.get(f"{platform.server_url}/api/ready", headers=headers, trust_env=False).status_code == 200
+
+
+def test_no_service_and_no_flow_gets_the_settings_of_the_installers_and_of_the_executor(
+    platform: Platform, tmp_path: Path
+) -> None:
+    listed = tmp_path / "environment"
+    run = {"job_variables": {"command": f"sh -c 'env > {listed}.part && mv {listed}.part {listed}'"}}
+    platform.post(f"/deployments/{platform.deployment()['id']}/create_flow_run", run)
+    assert _comes(listed)
+    texts = {name: Path(f"/proc/{platform.pid(name)}/environ").read_text() for name in ("server", "worker", "source")}
+    texts["flow"] = listed.read_text()
+    assert [name for name, text in texts.items() if "planted" in text or "PREFECT_HOME=" not in text] == []

@@ -24,6 +24,7 @@ from tests.support.ports import free_ports
 CHECKOUT = Path(__file__).resolve().parents[2]
 PIPELINE = "blueprint/pipeline/data_pipeline.py"
 FLOW = "enterprise_data_pipeline"
+PLANTED = {"BLUEPRINT_PLANTED": "planted", "PIP_PLANTED": "planted", "UV_PLANTED": "planted"}  # in the user's shell
 _CALLER = Path(__file__).with_name("task_process.py")
 
 eventually = retry(
@@ -75,6 +76,7 @@ class Tasks:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            env=os.environ | PLANTED,
         )
 
     def call(self, task: int, *, origin: str, seconds: float = 60, **changes: Any) -> Outcome:

@@ -75,6 +75,7 @@ def _run(options: Options, workspace: Workspace) -> ExitCode:
             "Give --force to replace it; the rest of the file is kept.",
         )
     workspace.prepare()
+    shell = {key: text for key, text in os.environ.items() if key.startswith(configuration.ENVIRONMENT_PREFIX)}
     lock = take_lock(workspace, options.argv)
     try:
         if not _is_ready(options, workspace, given, lock):
@@ -87,7 +88,7 @@ def _run(options: Options, workspace: Workspace) -> ExitCode:
         raise RuntimeError(f"{path} does not say what was written")
     print(f"Wrote [tool.blueprint] into {path}:\n")
     print("".join(f"    {line}\n" if line else "\n" for line in text.splitlines()))
-    print(*notes, *_overrides(workspace, settings), "Next: python run_blueprint.py --phase all", sep="\n")
+    print(*notes, *_overrides(workspace, settings, shell), "Next: python run_blueprint.py --phase all", sep="\n")
     return ExitCode.PROVEN
 
 
@@ -202,9 +203,8 @@ def _refused_cases(flows: FlowHost, settings: Settings, flow_schema: Mapping[str
     return [case for case, is_refused in zip(candidates, refused, strict=True) if is_refused][:_MOST_REFUSED]
 
 
-def _overrides(workspace: Workspace, settings: Settings) -> list[str]:
+def _overrides(workspace: Workspace, settings: Settings, variables: Mapping[str, str]) -> list[str]:
     """Name the settings that a variable or the last command line sets, and that have precedence over the file."""
-    variables = {key: text for key, text in os.environ.items() if key.startswith(configuration.ENVIRONMENT_PREFIX)}
     read, sources = configuration.read(workspace.root, variables, (), remembered(workspace))
     mine = settings.model_dump(mode="json")
     other = {key: source for key, source in sources.items() if "pyproject" not in source and read[key] != mine.get(key)}

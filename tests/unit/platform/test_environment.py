@@ -45,6 +45,46 @@ def test_a_shell_that_points_elsewhere_changes_nothing(workspace: Workspace, mon
     assert [name for name, value in found.items() if "elsewhere.example" in value] == []
 
 
+def test_nobody_gets_the_settings_of_the_installers_and_of_the_executor(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PIP_INDEX_URL", "UV_INDEX_URL", "BLUEPRINT_API_AUTH_STRING", "BLUEPRINT_WAREHOUSE_URL"):
+        monkeypatch.setenv(name, "https://user:planted@index.example")
+    services = [make(configured(), workspace) for make in (specs.server, specs.runner, specs.source)]
+    services.append(specs.worker(configured(), workspace, "ours"))
+    given = [environment.for_child(configured(), workspace), *({**one.inherit, **one.env} for one in services)]
+    assert [name for variables in given for name, value in variables.items() if "planted" in value] == []
+
+
+def test_what_the_user_names_is_kept_and_a_service_is_restarted_when_it_changes(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = configured(keep_variables=["PREFECT_SERVER_API_MAX_PARAMETER_SIZE", "PIP_INDEX_URL", "PREFECT_NOT_SET"])
+    prints = []
+    for size in ("1000", "2000"):
+        monkeypatch.setenv("PREFECT_SERVER_API_MAX_PARAMETER_SIZE", size)
+        found = environment.for_child(settings, workspace)
+        assert found["PREFECT_SERVER_API_MAX_PARAMETER_SIZE"] == size
+        assert "PREFECT_NOT_SET" not in found
+        prints.append(specs.server(settings, workspace).fingerprint(""))
+    assert prints[0] != prints[1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"),
+        *("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_NAME", "PREFECT_SERVER_API_BASE_PATH"),
+        *("PREFECT_SERVER_API_HOST", "PREFECT_SERVER_API_PORT", "PREFECT_SERVER_EPHEMERAL_ENABLED", "PREFECT__X"),
+        *("PREFECT_SERVER_CSRF_PROTECTION_ENABLED", "PREFECT_SERVER_CORS_ALLOWED_ORIGINS", "PATH", "PREFECT_", "x"),
+        *("PREFECT_API_AUTH_STRING", "BLUEPRINT_PORT", "LD_PRELOAD"),
+    ],
+)
+def test_a_variable_that_would_lead_the_platform_elsewhere_cannot_be_kept(name: str) -> None:
+    with pytest.raises(ValueError, match=r"the platform's own|not the name"):
+        configured(keep_variables=[name])
+
+
 def test_a_foreign_prefect_on_the_shells_python_path_reaches_no_process(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
