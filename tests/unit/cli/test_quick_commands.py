@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,9 +51,9 @@ def test_verify_after_an_installation_that_failed_says_so_and_changes_nothing(ma
     assert _files(made) == before
 
 
-def test_verify_and_plan_of_an_installed_checkout_change_nothing_and_use_no_python_path(
-    made: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def installed(made: Path, tmp_path: Path) -> Path:
+    """A checkout whose environment has the packages of this one."""
     root = tmp_path / "project"
     shutil.copytree(made, root, symlinks=True)
     shutil.rmtree(root / ".venv")
@@ -60,6 +61,13 @@ def test_verify_and_plan_of_an_installed_checkout_change_nothing_and_use_no_pyth
     bootstrap.ensure_environment(workspace, within(60))
     site = next(workspace.venv.glob("lib/python*/site-packages"))
     (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return root
+
+
+def test_verify_and_plan_of_an_installed_checkout_change_nothing_and_use_no_python_path(
+    installed: Path, tmp_path: Path
+) -> None:
+    root, workspace = installed, Workspace(installed)
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "pydantic.py").write_text("raise RuntimeError('a foreign package')\n")
@@ -79,14 +87,8 @@ def test_verify_and_plan_of_an_installed_checkout_change_nothing_and_use_no_pyth
 
 
 @pytest.mark.parametrize("damage", ["missing", "unreadable"])
-def test_without_its_lock_file_every_command_says_so_in_one_sentence(made: Path, tmp_path: Path, damage: str) -> None:
-    root = tmp_path / "project"
-    shutil.copytree(made, root, symlinks=True)
-    shutil.rmtree(root / ".venv")
-    workspace = Workspace(root)
-    bootstrap.ensure_environment(workspace, within(60))
-    site = next(workspace.venv.glob("lib/python*/site-packages"))
-    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+def test_without_its_lock_file_every_command_says_so_in_one_sentence(installed: Path, damage: str) -> None:
+    root, workspace = installed, Workspace(installed)
     workspace.requirements.unlink()
     if damage == "unreadable":
         workspace.requirements.mkdir()
@@ -95,6 +97,45 @@ def test_without_its_lock_file_every_command_says_so_in_one_sentence(made: Path,
         assert code == expected, output
         assert "requirements.lock" in output
         assert "bug" not in output
+
+
+IMPOSTOR = """
+import http.server, json, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        print(self.command, self.path, self.headers["Authorization"], flush=True)
+        body = b'<script type="module" src="/a.js">' if self.path == "/deployments" else b'"OK"'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    do_POST = do_GET
+    def log_message(self, *_): ...
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"""
+
+
+def test_verify_and_plan_send_no_password_to_whoever_has_taken_our_port(installed: Path) -> None:
+    impostor = subprocess.Popen([sys.executable, "-c", IMPOSTOR], stdout=subprocess.PIPE, text=True)
+    assert impostor.stdout is not None
+    try:
+        port = impostor.stdout.readline().strip()
+        secret = {"BLUEPRINT_API_AUTH_STRING": "admin:planted-secret"}
+        code, output = _run(installed, "verify", "--port", port, **secret)
+        planned = _run(installed, "plan", "--port", port, **secret)
+    finally:
+        impostor.kill()
+    asked = impostor.stdout.read()
+    impostor.wait()
+    assert (code, planned[0]) == (1, 0)
+    assert [line.split()[0] for line in output.splitlines()[:4]] == ["down", "down", "unknown", "unknown"], output
+    assert "up " not in output
+    assert [line for line in asked.splitlines() if "None" not in line] == []
 
 
 @pytest.fixture
