@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from blueprint.config.deployment_settings import TaskExpectation
 from blueprint.config.settings import Settings
+from blueprint.core.errors import FlowError
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -44,9 +45,17 @@ def folder_of(settings: Settings, root: Path) -> Path:
 
 
 def describe(flow: Flow[..., Any]) -> FlowDefinition:
-    """Return the flow as plain data."""
+    """Return the flow as plain data.
+
+    Raises:
+        FlowError: A name in it has a character that acts on terminals instead of being shown.
+    """
     from prefect import Task
 
+    tasks = [task for task in flow.fn.__globals__.values() if isinstance(task, Task)]
+    _require_printable("flow", [flow.name])
+    _require_printable("task", [task.name for task in tasks])
+    _require_printable("tag", [tag for task in tasks for tag in sorted(task.tags)])
     return FlowDefinition(
         name=flow.name,
         function=getattr(flow.fn, "__qualname__", flow.fn.__name__),
@@ -58,10 +67,18 @@ def describe(flow: Flow[..., Any]) -> FlowDefinition:
                 retry_delay_seconds=_delay(task.retry_delay_seconds),
                 tags=frozenset(task.tags),
             )
-            for task in flow.fn.__globals__.values()
-            if isinstance(task, Task)
+            for task in tasks
         },
     )
+
+
+def _require_printable(what: str, names: Iterable[str]) -> None:
+    for name in names:
+        if not name.isprintable():
+            raise FlowError(
+                f"The name of the {what} {name!r} has a character that cannot be printed.",
+                "Give it a name of printable characters, then run again.",
+            )
 
 
 def _delay(value: Any) -> float:
