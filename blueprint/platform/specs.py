@@ -57,6 +57,7 @@ def worker(settings: Settings, workspace: Workspace, name: str) -> ServiceSpec:
         log="worker.log",
         port=settings.worker_port,
         ready=_answers(f"{settings.worker_url}/health"),
+        depends_on=(SERVER,),
     )
 
 
@@ -72,6 +73,7 @@ def runner(settings: Settings, workspace: Workspace) -> ServiceSpec:
         log="worker.log",
         port=settings.worker_port,
         ready=_answers(f"{settings.worker_url}/health"),
+        depends_on=(SERVER,),
     )
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,16 +152,15 @@ class ServiceManager:
         return f"{title} stopped: {_names(ended.processes)}{killed}."
 
     def stop_all(self, control: TaskControl) -> list[str]:
-        """Stop every service of this workspace, the youngest first, and whatever else carries its tag.
+        """Stop every service of this workspace, each before those that it uses, and whatever else carries its tag.
 
         One that cannot be stopped does not keep the others from being stopped; its error is raised at the end. Else a
         sentence is returned for each that was running.
         """
         names = {*records.names(self._folder), *tagged_processes(self.workspace)}
-        known = {name: record.started_at if (record := self.record(name)) else "" for name in names}
         sentences: list[str | None] = []
         failure: BlueprintError | None = None
-        for name in sorted(names, key=known.__getitem__, reverse=True):
+        for name in self._stopping_order(names):
             try:
                 sentences.append(self.stop(name, control))
             except BlueprintError as error:
@@ -168,6 +168,21 @@ class ServiceManager:
         if failure is not None:
             raise failure
         return [sentence for sentence in sentences if sentence]
+
+    def _stopping_order(self, names: Iterable[str]) -> Iterable[str]:
+        """Return the names in the order of stopping: the youngest first, but a service before those that it uses.
+
+        A worker whose server is gone tries for seconds to tell it of its own end.
+        """
+        found = {name: self.record(name) for name in names}
+        started = {name: record.started_at if record else "" for name, record in found.items()}
+        order: TopologicalSorter[str] = TopologicalSorter()
+        for name in sorted(found, key=started.__getitem__, reverse=True):
+            order.add(name)
+            record = found[name]
+            for used in record.depends_on if record else ():
+                order.add(used, name)
+        return (name for name in order.static_order() if name in found)
 
     def _tag(self, name: str) -> OwnershipTag:
         return OwnershipTag(self.workspace, name)

@@ -22,6 +22,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "port": (int, type(None)),
     "ready": (bool,),
     "log_offset": (int,),
+    "depends_on": (list,),
     "identity": (dict,),
 }
 
@@ -45,6 +46,7 @@ class ServiceRecord:
     started_at: str  # UTC, ISO 8601; for people only
     ready: bool = False  # whether it has ever been
     log_offset: int = 0  # the byte of the log at which its own lines begin
+    depends_on: tuple[str, ...] = ()  # it is stopped before these services
 
 
 def new(spec: ServiceSpec, tag: OwnershipTag, identity: ProcessIdentity, log_offset: int = 0) -> ServiceRecord:
@@ -59,6 +61,7 @@ def new(spec: ServiceSpec, tag: OwnershipTag, identity: ProcessIdentity, log_off
         port=spec.port,
         log=str(spec.log),
         log_offset=log_offset,
+        depends_on=spec.depends_on,
         started_at=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
 
@@ -107,11 +110,13 @@ def _path(folder: Path, name: str) -> Path:
 def _record(values: Any, name: str) -> ServiceRecord:
     if not isinstance(values, dict) or values.get("version") != _VERSION or values.get("name") != name:
         raise ValueError(f"it is not a record of {name} that this version understands")
-    values.setdefault("log_offset", 0)  # a record of an earlier version has none
+    values = {"log_offset": 0, "depends_on": [], **values}  # a record of an earlier version has none of these
     for key, kinds in _KINDS.items():
         if type(values.get(key)) not in kinds:
             raise ValueError(f"its {key} is missing or not as it should be")
     if values["port"] is not None and not 0 < values["port"] < 65536:
         raise ValueError("its port is no port")
     fields = {key: values[key] for key in _KINDS}
-    return ServiceRecord(name, **fields | {"identity": ProcessIdentity.from_json(values["identity"])})
+    fields["identity"] = ProcessIdentity.from_json(values["identity"])
+    fields["depends_on"] = tuple(map(str, values["depends_on"]))
+    return ServiceRecord(name, **fields)

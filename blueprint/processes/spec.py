@@ -36,6 +36,7 @@ class ServiceSpec:
     ready: Callable[[], object]
     alive: Callable[[], object]
     inherit: Mapping[str, str] = field(default_factory=dict)
+    depends_on: tuple[str, ...] = ()  # services that it uses until its end: it is stopped before them
 
     def __post_init__(self) -> None:
         if not SERVICE_NAME.fullmatch(self.name):

@@ -224,6 +224,15 @@ def test_stop_all_ends_every_service_the_youngest_first(house: House) -> None:
     assert records.names(house.folder / "services") == []
 
 
+def test_a_service_is_stopped_before_a_younger_one_that_it_uses(house: House) -> None:
+    for name in ("server", "source", "worker"):
+        house.manager.ensure(house.service(name=name, depends_on=("server",) * (name == "worker")), within(20))
+    house.manager.stop("server", within(20))
+    house.manager.ensure(house.service(name="server"), within(20))
+    sentences = house.manager.stop_all(within(30))
+    assert [sentence.split()[1] for sentence in sentences] == ["worker", "source", "server"]
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b'{"version": 1}'])
 def test_stop_finds_the_service_behind_a_damaged_record(house: House, content: bytes) -> None:
     pid = house.manager.ensure(house.service(), within(20)).identity.pid
