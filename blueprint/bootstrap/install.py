@@ -66,7 +66,7 @@ def install(workspace: Workspace, control: TaskControl, *, lock: str = LOCK, ext
     if before.packages:
         work.install(path)
     elif before:
-        installers.compile_bytecode(workspace, control)
+        installers.compile_bytecode(workspace, control, before.cut_off)
         work.installer = "compileall"
     added = work.add(extra) if extra else []
     now = work.difference() if before or added else before
@@ -175,7 +175,7 @@ class _Installation:
             failures.clear()
             left = self.difference()
             if left and not left.packages:  # uv compiles what it has just installed, and only that
-                installers.compile_bytecode(workspace, control)
+                installers.compile_bytecode(workspace, control, left.cut_off)
                 left = self.difference()
             if not left:
                 return

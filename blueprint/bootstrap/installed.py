@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import marshal
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,8 @@ from blueprint.bootstrap.lockfile import Pin, normalised
 
 _SHOWN = 8  # so many packages are named in a message
 _UNCOMPILABLE_AT_MOST = 20  # so many sources without bytecode are tried for syntax errors of their own
+_HEADER = 16  # bytes of bytecode's header (PEP 552)
+_BLOCK = 512  # bytes: a disk runs full at a multiple of it
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Difference:
         wrong: The problem of each package that is installed otherwise than locked, by its name.
         broken: The `.dist-info` folders that mislead an installer: it would not look at their files again.
         uncompiled: The number of modules, of all the `modules`, without bytecode that Python would use.
+        cut_off: Bytecode that is not whole, of modules among these: Python would use it and fail, and not replace it.
         beyond: Packages that the lock does not name; they are tolerated and no difference.
     """
 
@@ -39,6 +43,7 @@ class Difference:
     wrong: Mapping[str, str] = field(default_factory=dict)
     broken: tuple[Path, ...] = ()
     uncompiled: int = 0
+    cut_off: tuple[str, ...] = ()
     modules: int = 0
     beyond: tuple[str, ...] = ()
 
@@ -84,6 +89,7 @@ def compare(pins: Iterable[Pin], site: Path, *, files: bool = True) -> Differenc
     broken: list[Path] = []
     modules: list[str] = []
     uncompiled: list[str] = []
+    cut_off: list[str] = []
     for pin in wanted:
         candidates = installed.get(pin.name, [])
         fitting = next((each for each in candidates if same_version(each.version, pin.version)), None)
@@ -98,11 +104,11 @@ def compare(pins: Iterable[Pin], site: Path, *, files: bool = True) -> Differenc
             broken += [each.folder for each in others] + ([fitting.folder] if problem else [])
         if not problem:
             modules += sources
-            uncompiled += _uncompiled(sources)
+            uncompiled += _uncompiled(sources, cut_off)
     if len(uncompiled) <= _UNCOMPILABLE_AT_MOST:
         uncompiled = [source for source in uncompiled if _compiles(source)]
     beyond = tuple(sorted(installed.keys() - {pin.name for pin in wanted}))
-    return Difference(missing, wrong, tuple(broken), len(uncompiled), len(modules), beyond)
+    return Difference(missing, wrong, tuple(broken), len(uncompiled), tuple(cut_off), len(modules), beyond)
 
 
 def same_version(found: str, wanted: str) -> bool:
@@ -120,6 +126,8 @@ def _files_of(distribution: Distribution, site: Path) -> tuple[str, list[str]]:
         text = (distribution.folder / "RECORD").read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return "it has no RECORD of its files", []
+    if not text.endswith("\n"):
+        return f"its RECORD is {'cut off' if text else 'empty'}", []
     sources = []
     for row in csv.reader(text.splitlines()):
         if len(row) != 3:
@@ -136,22 +144,41 @@ def _files_of(distribution: Distribution, site: Path) -> tuple[str, list[str]]:
             return f"{path} has {found} bytes instead of {size}", []
         if path.endswith(".py") and not path.startswith(".."):
             sources.append(where)
-    return ("", sources) if text else ("its RECORD is empty", [])
+    return "", sources
 
 
-def _uncompiled(sources: list[str]) -> list[str]:
-    """Return the modules of a package that Python would compile at import; only the first one's header is read."""
+def _uncompiled(sources: list[str], cut_off: list[str]) -> list[str]:
+    """Return the modules of a package without usable bytecode, and add to `cut_off` what is not whole.
+
+    Only the first one's header is read, and of files that end where a full disk may have ended them, the rest.
+    """
     if sys.pycache_prefix:  # bytecode is kept elsewhere, by the user's wish
         return []
     suffix = importlib.util.cache_from_source("x.py").rpartition("x")[2]
     without = []
     for source in sources:
         folder, _, name = source.rpartition("/")
-        if not os.path.exists(f"{folder}/__pycache__/{name[:-3]}{suffix}"):  # noqa: PTH110
+        compiled = f"{folder}/__pycache__/{name[:-3]}{suffix}"
+        try:
+            size = os.stat(compiled).st_size  # noqa: PTH116
+        except OSError:
             without.append(source)
+            continue
+        if size % _BLOCK == 0 and not _is_whole(compiled):
+            without.append(source)
+            cut_off.append(compiled)
     if sources and sources[0] not in without and _is_stale(sources[0]):
         return sources
     return without
+
+
+def _is_whole(compiled: str) -> bool:
+    """Tell whether bytecode can be read to its end; CPython before 3.14 keeps what it could write on a full disk."""
+    try:
+        marshal.loads(Path(compiled).read_bytes()[_HEADER:])  # noqa: S302 - Python would read it at the next import
+    except (OSError, EOFError, ValueError, TypeError):
+        return False
+    return True
 
 
 def _compiles(source: str) -> bool:
@@ -167,7 +194,7 @@ def _is_stale(source: str) -> bool:
     """Tell by its header (PEP 552) whether bytecode is of another Python or another state of the source."""
     compiled = Path(importlib.util.cache_from_source(source))
     with compiled.open("rb") as file:
-        header = file.read(16)
+        header = file.read(_HEADER)
     if header[:4] != importlib.util.MAGIC_NUMBER:
         return True
     if int.from_bytes(header[4:8], "little"):

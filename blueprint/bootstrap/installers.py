@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from blueprint.bootstrap.environment import ask, base_python
@@ -141,9 +141,14 @@ def conflicts(python: Path, workspace: Workspace, control: TaskControl) -> list[
     raise SetupError(f"Neither uv nor pip can check the installed packages: {said or 'neither can be started'}.", _ANEW)
 
 
-def compile_bytecode(workspace: Workspace, control: TaskControl) -> None:
-    """Compile what has no bytecode yet, on all processors. Sources that are no valid Python are passed over."""
+def compile_bytecode(workspace: Workspace, control: TaskControl, cut_off: Iterable[str] = ()) -> None:
+    """Compile what has no bytecode yet, on all processors, and what has been cut off.
+
+    Sources that are no valid Python are passed over.
+    """
     control.waiting("compiling bytecode")
+    for path in cut_off:
+        Path(path).unlink(missing_ok=True)  # else it counts as compiled
     argv = [str(workspace.python), "-m", "compileall", "-q", "-q", str(site_packages(workspace.venv))]
     done = child.run([*argv, "-j", "0"], control)
     if "Traceback" in done.errors:  # no semaphores for a process pool, as in some containers

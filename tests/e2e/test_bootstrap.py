@@ -647,6 +647,26 @@ class TestFullDisk:
         assert install(workspace).changed
         assert run_in(workspace, "import big; print('there')") == "there"
 
+    @pytest.mark.usefixtures("with_installer")
+    def test_bytecode_that_it_cut_off_is_made_again(self, small_disk: Path, wheels: Path) -> None:
+        """CPython keeps what it could write of it, and every import fails from then on, with room or without."""
+        code = "".join(f"def number_{number}():\n    return {number}\n" for number in range(1_500))
+        workspace = a_workspace(
+            small_disk / "work", lock_line(make_wheel(wheels, "many", "1.0", modules={"many.py": code}))
+        )
+        install(workspace)
+        compiled = next((packages_in(workspace) / "__pycache__").glob("many.*.pyc"))
+        size = compiled.stat().st_size
+        compiled.unlink()
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - size // 8192 * 4096))
+        child.run([workspace.python, "-m", "compileall", "-q", packages_in(workspace) / "many.py"], within(60))
+        ballast.unlink()
+        if sys.version_info < (3, 12):
+            assert compiled.stat().st_size < size
+        assert install(workspace).changed
+        assert run_in(workspace, "import many; print(many.number_7())") == "7"
+
 
 DOOR_OF_TWO_STAGES = """
 import json, os, sys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import py_compile
 from pathlib import Path
 
@@ -41,11 +42,24 @@ def test_a_template_that_is_no_python_is_not_missed_as_bytecode(tmp_path: Path) 
     assert str(compare([ALPHA], tmp_path)) == "1 of 1 modules have no bytecode"
 
 
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_bytecode_that_a_full_disk_cut_off_is_not_taken_for_compiled(tmp_path: Path, blocks: int) -> None:
+    put(
+        tmp_path,
+        {"alpha/__init__.py": "", "alpha/many.py": "".join(f"a{number} = {number}\n" for number in range(500))},
+    )
+    compiled = Path(importlib.util.cache_from_source(str(tmp_path / "alpha" / "many.py")))
+    compiled.write_bytes(compiled.read_bytes()[: blocks * 512])
+    difference = compare([ALPHA], tmp_path)
+    assert (str(difference), difference.cut_off) == ("1 of 2 modules have no bytecode", (str(compiled),))
+
+
 @pytest.mark.parametrize(
     ("record", "problem"),
     [
         ("", "its RECORD is empty"),
         ("alpha/__init__.py,sha256=x\n", "its RECORD is cut off"),
+        ("alpha/__init__.py,sha256=x,6", "its RECORD is cut off"),
         ("alpha/gone.py,sha256=x,3\n", "alpha/gone.py is missing"),
         ("alpha/__init__.py,sha256=x,999\n", "alpha/__init__.py has 6 bytes instead of 999"),
     ],
