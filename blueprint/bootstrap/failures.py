@@ -15,6 +15,7 @@ class Cause(Enum):
     NO_ROOM = "the disk is full"
     HASH = "a package is not the one that was locked"
     NETWORK = "no package index could be reached"
+    NO_WHEEL = "a package has no wheel for this machine"
     UNKNOWN_PACKAGE = "no index has a fitting package"
     CONFLICT = "requirements contradict each other"
     NO_INSTALLER = "there is neither uv nor pip"
@@ -33,6 +34,7 @@ _SIGNS = (
         r"|connection broken by|Network is unreachable|name resolution|network was disabled|Network connectivity is dis"
         r"|certificate verify failed|invalid peer certificate|tunnel error",
     ),
+    (Cause.NO_WHEEL, r"no usable wheels|has no wheels with a matching"),
     (
         Cause.UNKNOWN_PACKAGE,
         r"not found in the package registry|was not found in the provided package|there (?:is|are) no versions? of"

@@ -6,6 +6,8 @@ import hashlib
 import importlib
 import secrets
 import shutil
+import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +21,7 @@ from blueprint.bootstrap.lockfile import Pin, read_lock, select
 from blueprint.core.errors import EnvironmentRefused, SetupError
 from blueprint.core.files import write_whole
 from blueprint.core.task import Evidence, TaskControl
-from blueprint.core.venv import problem, site_packages
+from blueprint.core.venv import dotted, problem, site_packages
 from blueprint.core.workspace import Workspace
 
 LOCK = "requirements.lock"
@@ -205,6 +207,14 @@ class _Installation:
         last = [*failures.values()][-1]
         if extra:
             return extras.explained(last, extra, select(self.pins), log)
+        if Cause.NO_WHEEL in failures or Cause.UNKNOWN_PACKAGE in failures:
+            first = failures.get(Cause.NO_WHEEL) or failures[Cause.UNKNOWN_PACKAGE]
+            return EnvironmentRefused(
+                f"A locked package cannot be had as a wheel for Python {dotted(sys.version_info[:2])} on "
+                f"{sysconfig.get_platform()}: {first.line}",
+                "Use a Python and a machine that it has a wheel for, or an index that serves it. Source packages are "
+                f"not built: what builds them is locked by no hash. The installers' output is in {log}.",
+            )
         return SetupError(
             f"The locked packages cannot be installed: {last.line}",
             extras.SAME_COMMAND,

@@ -173,7 +173,7 @@ def _uncompiled(sources: list[str], cut_off: list[str]) -> list[str]:
 
 
 def _is_whole(compiled: str) -> bool:
-    """Tell whether bytecode can be read to its end; CPython before 3.14 keeps what it could write on a full disk."""
+    """Tell whether bytecode can be read to its end; on a full disk CPython keeps what it could write."""
     try:
         marshal.loads(Path(compiled).read_bytes()[_HEADER:])  # noqa: S302 - Python would read it at the next import
     except (OSError, EOFError, ValueError, TypeError):

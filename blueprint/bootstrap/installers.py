@@ -23,6 +23,8 @@ from blueprint.core.workspace import Workspace
 
 _PIP_THAT_REACHES_OTHERS = (22, 3)  # the first that has --python
 _UNMET = re.compile(r"\brequire(?:s|ment)\b")
+# Of a source package only the package itself is locked by its hash: not what builds it, which runs here.
+_AS_LOCKED = ("--require-hashes", "--only-binary", ":all:")
 _ANEW = "Remove the folder .venv, then run the same command again."
 _PIP_VERSION = "import pip; print('pip', pip.__version__)"  # a quarter of the time of `pip --version`
 
@@ -79,7 +81,7 @@ def install_with_uv(
         if not version:
             raise InstallerFailed(Cause.OTHER, "the uv that was just installed does not run")
     argv = [program, "pip", "install", "--python", str(workspace.python), "--compile-bytecode"]
-    argv += ["--require-hashes"] if constraints is None else ["--constraint", str(constraints)]
+    argv += _AS_LOCKED if constraints is None else ["--constraint", str(constraints)]
     _run(workspace, control, [*argv, "--requirement", str(requirements)], environment)
     return f"{version} ({program})"
 
@@ -102,7 +104,7 @@ def install_with_pip(
     program, version = _find_pip(workspace, control, environment)
     argv = [*program, "install", "--no-compile"]
     # No dependencies: the lock names them all, and old pip takes `sqlalchemy[asyncio]==…` for unpinned otherwise.
-    argv += ["--require-hashes", "--no-deps"] if constraints is None else ["--constraint", str(constraints)]
+    argv += [*_AS_LOCKED, "--no-deps"] if constraints is None else ["--constraint", str(constraints)]
     _run(workspace, control, [*argv, "--requirement", str(requirements)], environment)
     compile_bytecode(workspace, control)
     return f"{version} ({program[0]})"

@@ -22,9 +22,9 @@ _NOT_FOR_PIP = (
 )
 _UV_SOURCES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CONFIG_FILE")
 # Settings of pip without which packages cannot be had, or not as the user wants them.
-_DECISIVE = ("index-url", "no-index", "proxy", "cert", "client-cert", "trusted-host", "only-binary", "no-binary")
-# Further places to look in. They cannot change a package that is locked by its hash, but they can change any other.
-_FURTHER = ("extra-index-url", "find-links")
+_DECISIVE = ("index-url", "no-index", "proxy", "cert", "client-cert", "trusted-host")
+# Further places and kinds of package. They cannot change one that is locked by its hash, but they can change any other.
+_FURTHER = ("extra-index-url", "find-links", "only-binary", "no-binary")
 # Variables that tell uv the same as these settings tell pip.
 _SAME_FOR_UV = {
     "proxy": ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"),
@@ -69,7 +69,7 @@ def uv_is_configured(environment: Mapping[str, str], root: Path) -> bool:
 def only_for_pip(listing: str, environment: Mapping[str, str], *, hashed: bool) -> list[str]:
     """Return the settings of pip, out of `pip config list`, that uv needs as well and does not know.
 
-    Where packages that are locked by their hash come from does not matter.
+    Where packages that are locked by their hash come from does not matter, and they are always wheels.
     """
     found: dict[str, str] = {}
     for section in ("global", "install", ":env:"):  # a later one overrides

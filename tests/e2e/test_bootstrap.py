@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ from blueprint.core.errors import EnvironmentRefused, SetupError
 from blueprint.core.task import Evidence, TaskStopped, within
 from blueprint.core.venv import problem, site_packages
 from blueprint.core.workspace import Workspace
-from tests.support.wheels import lock_line, make_failing_source, make_wheel
+from tests.support.web import send, serving
+from tests.support.wheels import lock_line, make_failing_source, make_source, make_wheel
 
 REPO = Path(__file__).resolve().parents[2]
 SECONDS = 280
@@ -206,6 +208,49 @@ class TestInstall:
         for path in written:
             assert b"planted-secret" not in path.read_bytes(), path
         assert stat.S_IMODE(installers.log_file(workspace).stat().st_mode) == 0o600
+
+
+class TestHostileIndex:
+    """An index that serves what it likes, over HTTP; what the lock's hashes do not cover is its own."""
+
+    @pytest.fixture
+    def index(self, tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+        """The folder of an index that both installers are told of: a folder in it for each package."""
+        assert wheels
+        for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS", "UV_CONFIG_FILE", "UV_CACHE_DIR"):
+            monkeypatch.delenv(name)
+        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        folder = tmp_path / "index"
+        folder.mkdir()
+
+        def answer(request: BaseHTTPRequestHandler) -> None:
+            found = folder / request.path.strip("/")
+            links = "".join(f'<a href="{each.name}">{each.name}</a>' for each in found.glob("*"))
+            body = found.read_bytes() if found.is_file() else links.encode()
+            send(request, body, status=200 if found.exists() else 404, Content_Type="text/html")
+
+        with serving(answer) as address:
+            for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"):
+                monkeypatch.setenv(name, address)
+            yield folder
+
+    @pytest.mark.usefixtures("with_installer")
+    def test_what_builds_a_source_package_is_locked_by_no_hash_and_is_not_run(
+        self, index: Path, tmp_path: Path
+    ) -> None:
+        """The index withholds the wheel and serves the source package, as locked, and a builder of its own."""
+        ran = tmp_path / "ran"
+        code = f"open({str(ran)!r}, 'w').write('as the owner')\n"
+        make_wheel(index / "builder", "builder", "9.9", modules={"builder.py": code})
+        source = make_source(index / "alpha", "alpha", "1.2.0", "builder", requires=["builder"])
+        with pytest.raises(EnvironmentRefused) as refusal:
+            install(a_workspace(tmp_path / "work", lock_line(source)))
+        assert not ran.exists()
+        assert refusal.value.what.startswith("A locked package cannot be had as a wheel for Python ")
+        assert "alpha" in refusal.value.what
+        assert "Source packages are not built" in refusal.value.hint
 
 
 class TestWhereOnlyPipIsConfigured:

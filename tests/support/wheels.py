@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import tarfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -35,14 +36,22 @@ def make_wheel(
     return wheel
 
 
-def make_failing_source(folder: Path, name: str, version: str, error: str) -> Path:
-    """Pack `name-version.tar.gz` in `folder`: a source distribution whose build prints `error` and fails."""
+def make_source(
+    folder: Path, name: str, version: str, backend: str, *, requires: Sequence[str] = (), inside: str = ""
+) -> Path:
+    """Pack `name-version.tar.gz` in `folder`: a source distribution that module `backend` of `requires` builds.
+
+    With the text of `inside` the module lies in the distribution itself.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     files = {
-        "pyproject.toml": f'[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-        f'[project]\nname = "{name}"\nversion = "{version}"\n',
+        "pyproject.toml": f'[build-system]\nrequires = {json.dumps(list(requires))}\nbuild-backend = "{backend}"\n'
+        + ('backend-path = ["."]\n' if inside else "")
+        + f'[project]\nname = "{name}"\nversion = "{version}"\n',
         "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        "backend.py": f"def build_wheel(*_, **__):\n    print('configuring')\n    raise RuntimeError({error!r})\n",
     }
+    if inside:
+        files[f"{backend}.py"] = inside
     path = folder / f"{name}-{version}.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
         for file, text in files.items():
@@ -52,10 +61,16 @@ def make_failing_source(folder: Path, name: str, version: str, error: str) -> Pa
     return path
 
 
-def lock_line(wheel: Path) -> str:
-    """The wheel as a lock names it."""
-    name, version, *_ = wheel.name.split("-")
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+def make_failing_source(folder: Path, name: str, version: str, error: str) -> Path:
+    """Pack a source distribution whose build prints `error` and fails."""
+    inside = f"def build_wheel(*_, **__):\n    print('configuring')\n    raise RuntimeError({error!r})\n"
+    return make_source(folder, name, version, "backend", inside=inside)
+
+
+def lock_line(file: Path) -> str:
+    """The wheel, or the source distribution, as a lock names it."""
+    name, version, *_ = file.name.removesuffix(".tar.gz").split("-")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
     return f"{name.replace('_', '-')}=={version} \\\n    --hash=sha256:{digest}\n"
 
 

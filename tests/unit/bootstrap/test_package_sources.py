@@ -58,7 +58,7 @@ def test_a_setting_in_any_of_pips_files_is_a_reason_for_pip(
         ("PIP_NO_INDEX", "0", []),
         ("PIP_PROXY", "proxy.example:3128", ["proxy"]),
         ("PIP_CERT", "/etc/own.pem", ["cert"]),
-        ("PIP_ONLY_BINARY", ":all:", ["only-binary"]),
+        ("PIP_ONLY_BINARY", ":all:", []),
         ("PIP_DEFAULT_TIMEOUT", "180", []),
     ],
 )
@@ -74,8 +74,9 @@ def test_further_places_matter_only_to_packages_that_no_hash_locks(
 ) -> None:
     monkeypatch.setenv("PIP_FIND_LINKS", "/wheels")
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://a.example/x https://b.example/x")
+    monkeypatch.setenv("PIP_ONLY_BINARY", ":all:")
     assert reasons(workspace) == []
-    assert reasons(workspace, hashed=False) == ["extra-index-url", "find-links"]
+    assert reasons(workspace, hashed=False) == ["extra-index-url", "find-links", "only-binary"]
 
 
 @pytest.mark.parametrize("how", ["variable", "user", "system", "project"])
