@@ -18,11 +18,21 @@ import pytest
 from tests.support.live_platform import Platform, Tasks, copy_checkout, running_platform, tasks_of
 from tests.support.ports import free_ports
 
+# Those that start the services and make the pool; the other tasks prove the bundled flow.
+_BRINGING_UP = (5, 6, 7, 8, 11, 12, 13, 19)
 
-@pytest.fixture(scope="session")
+
+@pytest.fixture(scope="package")  # an idle platform costs others its time: none is left to what comes after
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """The platform on which all 26 tasks were run once."""
     with running_platform(tmp_path_factory.mktemp("platform")) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def bare_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform that has no runs of the bundled flow, for the tests that deploy flows of their own."""
+    with running_platform(tmp_path_factory.mktemp("platform"), _BRINGING_UP) as running:
         yield running
 
 
@@ -35,7 +45,7 @@ def origin() -> str:
 @pytest.fixture
 def spare(tmp_path: Path) -> Path:
     """A copy of the checkout in which nothing has been done."""
-    return copy_checkout(tmp_path / "spare")
+    return copy_checkout(tmp_path / "spare", bytecode=True)
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from tests.platform.test_own_flow import Own, own
+from tests.platform.test_own_flow import Own, own, own_deployment, platform
 from tests.support.live_platform import Platform, eventually
 
-__all__ = ["own"]
+__all__ = ["own", "platform"]
 
 within_90_seconds = retry(
     wait=wait_fixed(0.5), stop=stop_after_delay(90), retry=retry_if_exception_type(AssertionError), reraise=True
@@ -36,33 +36,34 @@ def _slots(platform: Platform, own: Own) -> list[int]:
 
 
 @pytest.mark.usefixtures("mended")
-@pytest.mark.parametrize("killed", [False, True], ids=["the run goes on", "the run is killed too"])
-def test_slots_are_given_back_although_the_server_was_killed(
-    platform: Platform, own: Own, tmp_path: Path, *, killed: bool
-) -> None:
+def test_slots_are_given_back_although_the_server_was_killed(platform: Platform, own: Own, tmp_path: Path) -> None:
     """With leases in the server's memory, as Prefect has them by default, the global limit's slot stays taken."""
-    platform.post("/v2/concurrency_limits/", {"name": own.name, "limit": 1})
-    run = _start(platform, own, tmp_path, 20)
+    with own_deployment(platform) as killed:
+        runs = {}
+        for one in (own, killed):
+            platform.post("/v2/concurrency_limits/", {"name": one.name, "limit": 1})
+            runs[one.name] = _start(platform, one, tmp_path, 40)
 
-    @eventually
-    def pid() -> int:
-        assert (tmp_path / run).exists()
-        return int((tmp_path / run).read_text(encoding="utf-8"))
+        @eventually
+        def pid(run: str) -> int:
+            written = (tmp_path / run).read_text(encoding="utf-8") if (tmp_path / run).exists() else ""
+            assert written
+            return int(written)
 
-    process = pid()
-    assert _slots(platform, own) == [1, 1]
-    platform.kill("server")
-    if killed:
-        os.kill(process, signal.SIGKILL)
-    outcome = platform.call(8, seconds=120)
-    assert outcome.passed, outcome
-    began = time.monotonic()
-    assert killed or _slots(platform, own) == [1, 1]
+        pids = {name: pid(run) for name, run in runs.items()}
+        assert [_slots(platform, one) for one in (own, killed)] == [[1, 1], [1, 1]]
+        platform.kill("server")
+        os.kill(pids[killed.name], signal.SIGKILL)  # the other one goes on
+        outcome = platform.call(8, seconds=120)
+        assert outcome.passed, outcome
+        began = time.monotonic()
+        assert _slots(platform, own) == [1, 1]
 
-    @within_90_seconds
-    def slots_equal_the_live_runs() -> None:
-        assert platform.get(f"/flow_runs/{run}")["state"]["name"] == ("Crashed" if killed else "Completed")
-        assert _slots(platform, own) == [0, 0]
+        @within_90_seconds
+        def slots_equal_the_live_runs(of: Own, ended: str) -> None:
+            assert platform.get(f"/flow_runs/{runs[of.name]}")["state"]["name"] == ended
+            assert _slots(platform, of) == [0, 0]
 
-    slots_equal_the_live_runs()
-    assert time.monotonic() - began < 90
+        slots_equal_the_live_runs(own, "Completed")
+        slots_equal_the_live_runs(killed, "Crashed")
+        assert time.monotonic() - began < 90

@@ -5,6 +5,7 @@ The flows are those of tests/support/own_flows.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import textwrap
@@ -75,8 +76,6 @@ KINDS = {
     "that sets a signal's handler at import": Kind(
         "signals.py:signals", {"parameters": {"times": 2}, "check": "signals:seen"}, task_runs=0
     ),
-    "first of several in a file": Kind("several.py:first", task_runs=0, as_script=False),
-    "second of several in a file": Kind("several.py:second", task_runs=0, as_script=False),
 }
 
 TYPED = Kind(
@@ -98,9 +97,22 @@ TYPED = Kind(
 )
 
 
+@pytest.fixture(scope="module")
+def platform(bare_platform: Platform) -> Platform:
+    """A platform for flows of the tests' own."""
+    return bare_platform
+
+
 @pytest.fixture
 def own(platform: Platform) -> Iterator[Own]:
     """Calls the tasks with a flow's settings; its deployments are gone after the test."""
+    with own_deployment(platform) as calls:
+        yield calls
+
+
+@contextlib.contextmanager
+def own_deployment(platform: Platform) -> Iterator[Own]:
+    """Calls the tasks with a flow's settings; its deployments are gone after the block."""
     calls = Own(platform)
     yield calls
     for found in platform.post("/deployments/filter", {"deployments": {"name": {"any_": [calls.name]}}}):

@@ -14,6 +14,7 @@ import pytest
 from blueprint import bootstrap
 from blueprint.core.task import Evidence, within
 from blueprint.core.workspace import Workspace
+from tests.support.checkout import install
 from tests.support.live_platform import Outcome, Tasks, copy_checkout
 
 # With it, Prefect 3.8.8 installs without a complaint (it asks for fastapi>=0.139,<1), and its server dies at import.
@@ -24,8 +25,7 @@ BROKEN = "fastapi==0.165.0"
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     made = Workspace(copy_checkout(tmp_path_factory.mktemp("installation") / "project"))
     made.prepare()
-    bootstrap.ensure_environment(made, within(120))
-    _install_the_lock(made)
+    install(made)
     yield made
     shutil.rmtree(made.venv)
 

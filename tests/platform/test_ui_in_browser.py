@@ -12,9 +12,9 @@ from tests.support.browser import chromium, text_with
 from tests.support.live_platform import Platform
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    with chromium(tmp_path) as found:
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    with chromium(tmp_path_factory.mktemp("browser")) as found:
         yield found
 
 

@@ -16,7 +16,7 @@ import httpx
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from tests.support.live_platform import CHECKOUT
-from tests.support.ports import free_port
+from tests.support.ports import PLAIN, free_port
 
 _START_SECONDS = 90
 
@@ -37,13 +37,13 @@ class PrefectServer:
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """POST to the API, independently of Prefect's client."""
-        response = httpx.post(self.url + path, json=body, timeout=30)
+        response = httpx.post(self.url + path, json=body, timeout=30, **PLAIN)
         response.raise_for_status()
         return response.json()
 
     def get(self, path: str) -> Any:
         """GET from the API."""
-        response = httpx.get(self.url + path, timeout=30)
+        response = httpx.get(self.url + path, timeout=30, **PLAIN)
         response.raise_for_status()
         return response.json()
 
@@ -101,4 +101,4 @@ def running_prefect(folder: Path, *, mended: bool = False) -> Iterator[PrefectSe
 )
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     assert process.poll() is None, log.read_text(errors="replace")
-    httpx.get(url + "/ready", timeout=2).raise_for_status()
+    httpx.get(url + "/ready", timeout=2, **PLAIN).raise_for_status()

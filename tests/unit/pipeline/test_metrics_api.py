@@ -24,6 +24,7 @@ from blueprint.pipeline.metrics_api import FailureCounter
 from blueprint.pipeline.readings import HostSampler
 from blueprint.prefect_runtime import launch
 from tests.support.metrics import serve_metrics
+from tests.support.ports import PLAIN
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -35,7 +36,7 @@ def url() -> Iterator[str]:
 
 
 def _page(url: str, **query: Any) -> dict[str, Any]:
-    response = httpx.get(url, params=query)
+    response = httpx.get(url, params=query, **PLAIN)
     assert response.status_code == 200, response.text
     page: dict[str, Any] = response.json()
     return page
@@ -94,7 +95,7 @@ def test_a_page_has_at_most_a_thousand_records(url: str) -> None:
 def test_the_first_requests_of_a_key_fail_and_of_that_key_only(url: str) -> None:
     def codes(key: str) -> list[int]:
         query = {"limit": "1", "fail_first": "2", "fail_key": key}
-        return [httpx.get(url, params=query).status_code for _ in range(4)]
+        return [httpx.get(url, params=query, **PLAIN).status_code for _ in range(4)]
 
     assert codes("one") == [503, 503, 200, 200]
     assert codes("two") == [503, 503, 200, 200]
@@ -147,7 +148,7 @@ def test_the_failure_counter_does_not_grow_without_bound() -> None:
     ],
 )
 def test_a_bad_parameter_is_refused_by_name(url: str, query: dict[str, str]) -> None:
-    response = httpx.get(url, params=query)
+    response = httpx.get(url, params=query, **PLAIN)
     assert response.status_code == 400
     assert next(iter(query)) in response.json()["error"]
     assert len(response.text) < 400
