@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import stat
 import threading
 import urllib.parse
 from pathlib import Path
@@ -67,11 +66,3 @@ def test_planted_passwords_are_in_no_file_and_no_process_list_and_the_platform_w
         path for path in files if path not in allowed and any(one.encode() in path.read_bytes() for one in planted)
     }
     assert found == set()
-
-
-def test_what_is_remembered_is_private_to_the_user(installed: Checkout) -> None:
-    installed.must("--phase", "2")
-    assert stat.S_IMODE(installed.workspace.state.stat().st_mode) == 0o700
-    private = [*installed.workspace.state.rglob("*"), *installed.root.glob("logs/*"), installed.root / "prefect.toml"]
-    ours = [path for path in private if path.name != ".gitkeep" and not path.is_symlink()]
-    assert [str(path) for path in ours if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077] == []

@@ -126,15 +126,6 @@ def test_as_a_script_it_lands_its_rows_and_the_server_knows_the_run(server: Pref
     assert {"layer:gold", "op:load"} <= set(tasks["load-task"]["tags"])
 
 
-def test_a_source_that_fails_twice_is_retried_and_the_rows_land_once(server: PrefectServer, source: str) -> None:
-    url = f"{source}?fail_first=2&fail_key=twice"
-    code, run, said = _local_run(server, {"batch_size": 50, "source_url": url})
-    assert code == 0, said
-    assert landed(TABLE, run["id"]).rows == 50
-    assert _task_runs(server, run["id"])["extract-task"]["run_count"] == 3
-    assert "answered 503 Service Unavailable" in said
-
-
 def test_an_address_that_leads_nowhere_fails_after_three_retries_two_seconds_apart(server: PrefectServer) -> None:
     code, run, said = _local_run(server, {"source_url": "invalid://url"})
     assert (code, run["state_name"]) == (1, "Failed")
@@ -170,34 +161,6 @@ def _wait_for_line(process: subprocess.Popen[str], text: str) -> None:
         if text in line:
             return
     raise AssertionError("".join(said))
-
-
-def test_killed_in_the_middle_of_extract_the_rows_land_once(server: PrefectServer, source: str) -> None:
-    run_id = _new_flow_run(server, source_url=f"{source}?delay_seconds=1.5", batch_size=50)
-    process = _engine(server, run_id)
-    _wait_for_line(process, "Extracting 50 records")
-    _kill(process)
-    assert landed(TABLE, run_id).rows == 0
-    _run_again(server, run_id)
-    assert landed(TABLE, run_id).records == landed(TABLE, run_id).rows == 50
-
-
-def test_killed_in_the_middle_of_load_the_rows_land_once(server: PrefectServer, source: str) -> None:
-    load("warehouse.test.killed", "other", batch(1).rows())
-    run_id = _new_flow_run(server, source_url=source, batch_size=3000, target_table="warehouse.test.killed")
-    process = _engine(server, run_id)
-    journal = Path(f"{_warehouse_file(server)}-journal")
-
-    @eventually
-    def loading() -> None:
-        assert journal.exists()
-
-    loading()
-    _kill(process)
-    assert landed("warehouse.test.killed", run_id).rows in (0, 3000)
-    _run_again(server, run_id)
-    found = landed("warehouse.test.killed", run_id)
-    assert (found.rows, found.records) == (3000, 3000)
 
 
 def test_killed_between_the_commit_and_its_report_the_rows_land_once(server: PrefectServer, source: str) -> None:
