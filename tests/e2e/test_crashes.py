@@ -76,17 +76,24 @@ def assert_nothing_lost_or_doubled(checkout: Checkout, deployment_id: str | None
 
 
 def kill_behind_a_task(checkout: Checkout, running: Running, wanted: set[int]) -> int | None:
-    """Kill the executor as soon as one of these tasks has finished; None if it ended without one."""
-    seen: set[tuple[str, int]] = set()
+    """Kill the executor as soon as one of these tasks has finished with all of its units; None if none did."""
+    read = 0
     while running.process.poll() is None:
         time.sleep(0.002)
-        for record in checkout.records_of(running):
-            if record["kind"] == "task finished" and (record["execution"], record["task"]) not in seen:
-                seen.add((record["execution"], record["task"]))
-                if record["task"] in wanted:
-                    running.kill()
-                    return int(record["task"])
+        records = checkout.records_of(running)
+        finished = finished_tasks(records) & wanted if len(records) > read else set()
+        read = len(records)
+        if finished:
+            running.kill()
+            return min(finished)
     return None
+
+
+def finished_tasks(records: list[dict[str, Any]]) -> set[int]:
+    """The tasks of an execution whose units have all finished: the part that deployments share, and each deployment."""
+    planned = {tuple(unit) for record in records if record["kind"] == "units planned" for unit in record["units"]}
+    finished = {(record["task"], record.get("deployment")) for record in records if record["kind"] == "task finished"}
+    return {task for task, _ in finished} - {task for task, _ in planned - finished}
 
 
 @pytest.mark.timeout(1200)
