@@ -14,26 +14,36 @@ class Cause(Enum):
 
     NO_ROOM = "the disk is full"
     HASH = "a package is not the one that was locked"
-    NETWORK = "no package index could be reached"
+    CREDENTIALS = "the index, or a proxy, refuses access"
+    NETWORK = "the packages do not arrive"
     NO_WHEEL = "a package has no wheel for this machine"
     UNKNOWN_PACKAGE = "no index has a fitting package"
     CONFLICT = "requirements contradict each other"
+    PERMISSION = "a file may not be written"
     NO_INSTALLER = "there is neither uv nor pip"
     OTHER = "the installer failed"
 
 
+_REFUSED = (
+    r"40[13] (?:Unauthorized|Forbidden|Client Error)|HTTP error 40[13]|407 Proxy|407 \(Proxy|Proxy Authentication"
+)
 # In this order: pip follows an unreachable index by "No matching distribution", uv words everything as "No solution".
 _SIGNS = (
     (Cause.CONFLICT, r"ResolutionImpossible"),  # pip says besides that nothing matches
     (Cause.NO_ROOM, r"No space left on device|os error 28\b|Errno 28\b|Disk quota exceeded"),
     (Cause.HASH, r"Hash mismatch|DO NOT MATCH THE HASHES"),
+    (Cause.CREDENTIALS, _REFUSED),
+    (Cause.UNKNOWN_PACKAGE, r"404 Not Found|HTTP error 404"),  # uv says besides that it failed to fetch
     (
         Cause.NETWORK,
         r"error sending request|dns error|Failed to fetch|Could not connect|[Cc]onnection refused|Connection reset"
         r"|NewConnectionError|ConnectTimeoutError|ReadTimeoutError|ProxyError|SSLError|Max retries exceeded"
         r"|connection broken by|Network is unreachable|name resolution|network was disabled|Network connectivity is dis"
-        r"|certificate verify failed|invalid peer certificate|tunnel error",
+        r"|certificate verify failed|invalid peer certificate|tunnel error|(?:operation|Read) timed out|network timeout"
+        # A wheel that was cut off, as seen by those who do not count its bytes.
+        r"|incomplete-download|error decoding response body|invalid package format|Failed to extract archive",
     ),
+    (Cause.PERMISSION, r"Permission denied|Read-only file system|Operation not permitted"),
     (Cause.NO_WHEEL, r"no usable wheels|has no wheels with a matching"),
     (
         Cause.UNKNOWN_PACKAGE,
@@ -43,7 +53,9 @@ _SIGNS = (
     (Cause.CONFLICT, r"conflicting dependencies|No solution found"),
 )
 _CROSS = "\N{MULTIPLICATION SIGN}"  # uv puts it before an error
-_LABEL = re.compile(rf"(?:Caused by:|cause:|╰─▶|{_CROSS}|error:)\s*", re.IGNORECASE)
+_LABEL = re.compile(rf"(?:Caused by:|cause:|hint:|╰─▶|{_CROSS}|error:)\s*", re.IGNORECASE)
+# pip puts a name such as `incomplete-download` before the sentence.
+_ERROR = re.compile(rf"error\b(?!: \w+(?:-\w+)+$)|{_CROSS}", re.IGNORECASE)
 # What a package's own build said: pip frames it by its length and "[end of output]", uv by the stream's name.
 _BUILD = re.compile(
     r"\[\d+ lines? of output\]\n(.*?)\[end of output\]|\[std(?:err|out)\]\n(?!.*\[stderr\])(.*?)(?:\n\s*hint:|\Z)", re.S
@@ -65,10 +77,12 @@ def telling_line(output: str) -> str:
         return (errors[-1:] or lines[-1:] or ["its build failed and said nothing"])[0][:300]
     lines = _lines(output)
     causes = [line for line in lines if re.match(r"Caused by:|cause:|╰─▶", line, re.IGNORECASE)]
-    errors = [line for line in lines if re.match(rf"error\b|{_CROSS}", line, re.IGNORECASE)]
+    errors = [line for line in lines if _ERROR.match(line)]
     broken = re.findall(r"connection broken by (.*)", output)  # pip warns of it, and then says that nothing was found
-    line = (causes[-1:] or broken[-1:] or errors[:1] or lines[-1:] or ["it said nothing"])[0]
-    return _LABEL.sub("", line, count=1)[:300]
+    refused = [line for line in lines if re.search(_REFUSED, line)]  # uv hints at it, and says that nothing was found
+    line = (refused[:1] or causes[-1:] or broken[-1:] or errors[:1] or lines[-1:] or ["it said nothing"])[0]
+    package = re.search(r"Failed to (?:download|install) `[^`]+`", errors[0]) if errors and line in causes else None
+    return f"{package[0]}: {_LABEL.sub('', line, count=1)}"[:300] if package else _LABEL.sub("", line, count=1)[:300]
 
 
 def without_secrets(text: str) -> str:

@@ -6,22 +6,19 @@ import hashlib
 import importlib
 import secrets
 import shutil
-import sys
-import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from blueprint.bootstrap import extras, installers
-from blueprint.bootstrap.environment import how_to_get_venv
+from blueprint.bootstrap import advice, extras, installers
 from blueprint.bootstrap.failures import Cause, no_room
 from blueprint.bootstrap.installed import Difference, compare, scan
 from blueprint.bootstrap.installers import InstallerFailed, requirements_file
 from blueprint.bootstrap.lockfile import Pin, read_lock, select
-from blueprint.core.errors import EnvironmentRefused, SetupError
+from blueprint.core.errors import SetupError
 from blueprint.core.files import write_whole
 from blueprint.core.task import Evidence, TaskControl
-from blueprint.core.venv import dotted, problem, site_packages
+from blueprint.core.venv import problem, site_packages
 from blueprint.core.workspace import Workspace
 
 LOCK = "requirements.lock"
@@ -57,7 +54,7 @@ def install(workspace: Workspace, control: TaskControl, *, lock: str = LOCK, ext
 
     Raises:
         SetupError: A package cannot be had, is not the one that was locked, or an extra one conflicts with the lock.
-        EnvironmentRefused: No index can be reached, the disk is full, there is no installer, the lock is damaged.
+        EnvironmentRefused: The index, the network, the disk or a permission is in the way, or the lock is damaged.
     """
     path = workspace.program / lock
     work = _Installation(workspace, control, read_lock(path))
@@ -147,7 +144,7 @@ class _Installation:
         Where the user has told only pip how to get packages, pip alone does the work.
         """
         workspace, control = self.workspace, self.control
-        failures: dict[Cause, InstallerFailed] = {}
+        failures: list[InstallerFailed] = []
         pip_only = installers.reasons_for_pip(workspace, control, hashed=not extra)
         if pip_only:
             self.notes.append(f"uv was not used: only pip is told of {', '.join(pip_only)}")
@@ -162,12 +159,12 @@ class _Installation:
                         workspace, control, self.pins, requirements, constraints
                     )
                 else:
-                    hurried = Cause.NETWORK in failures
+                    hurried = any(failure.cause is Cause.NETWORK for failure in failures)
                     self.installer = installers.install_with_pip(
                         workspace, control, requirements, constraints, patient=not hurried
                     )
             except InstallerFailed as failure:
-                failures[failure.cause] = failure
+                failures.append(failure)
                 self.notes.append(f"{name} failed: {failure.line}")
                 if failure.cause in _FINAL:
                     break
@@ -183,41 +180,4 @@ class _Installation:
                 return
             self.notes.append(f"{name} reported success, but {left}")
         if failures:
-            raise self._error(failures, extra)
-
-    def _error(self, failures: Mapping[Cause, InstallerFailed], extra: Sequence[str]) -> Exception:
-        """Return the error for the user; the first cause in this order is the first to be settled."""
-        log = str(installers.log_file(self.workspace))
-        if Cause.NO_ROOM in failures:
-            return no_room(self.workspace.venv)
-        if Cause.NETWORK in failures:
-            return EnvironmentRefused(
-                f"The packages cannot be fetched, no package index was reached: {failures[Cause.NETWORK].line}",
-                "Check the network; behind a proxy set HTTPS_PROXY, for a mirror UV_DEFAULT_INDEX or PIP_INDEX_URL. "
-                f"Then run the same command again. The installers' output is in {log}.",
-            )
-        if Cause.HASH in failures:
-            return SetupError(
-                f"The index serves a package that is not the one that was locked: {failures[Cause.HASH].line}",
-                "Find out who changed it before you go on; behind a mirror, let it serve the original files.",
-                where_to_look=log,
-            )
-        if Cause.NO_INSTALLER in failures:
-            return EnvironmentRefused("There is no uv, no pip and no ensurepip on this machine.", how_to_get_venv())
-        last = [*failures.values()][-1]
-        if extra:
-            return extras.explained(last, extra, select(self.pins), log)
-        if Cause.NO_WHEEL in failures or Cause.UNKNOWN_PACKAGE in failures:
-            first = failures.get(Cause.NO_WHEEL) or failures[Cause.UNKNOWN_PACKAGE]
-            return EnvironmentRefused(
-                f"A locked package cannot be had as a wheel for Python {dotted(sys.version_info[:2])} on "
-                f"{sysconfig.get_platform()}: {first.line}",
-                "Use a Python and a machine that it has a wheel for, or an index that serves it. Source packages are "
-                f"not built: what builds them is locked by no hash. The installers' output is in {log}.",
-            )
-        return SetupError(
-            f"The locked packages cannot be installed: {last.line}",
-            extras.SAME_COMMAND,
-            where_to_look=log,
-            details={"tried": self.notes},
-        )
+            raise advice.error(workspace, failures, extra, select(self.pins), self.notes)

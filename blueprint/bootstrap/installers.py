@@ -13,6 +13,7 @@ from pathlib import Path
 from blueprint.bootstrap.environment import ask, base_python
 from blueprint.bootstrap.failures import Cause, cause_of, telling_line, without_secrets
 from blueprint.bootstrap.lockfile import Pin
+from blueprint.bootstrap.second_look import broken_off, skipped_page
 from blueprint.bootstrap.sources import only_for_pip, pip_environment, uv_environment, uv_is_configured
 from blueprint.core import child
 from blueprint.core.errors import SetupError
@@ -105,7 +106,17 @@ def install_with_pip(
     argv = [*program, "install", "--no-compile"]
     # No dependencies: the lock names them all, and old pip takes `sqlalchemy[asyncio]==…` for unpinned otherwise.
     argv += [*_AS_LOCKED, "--no-deps"] if constraints is None else ["--constraint", str(constraints)]
-    _run(workspace, control, [*argv, "--requirement", str(requirements)], environment)
+    argv += ["--requirement", str(requirements)]
+    try:
+        _run(workspace, control, argv, environment)
+    except InstallerFailed as failure:
+        if failure.cause is Cause.HASH and (broken := broken_off(failure.output, control)):
+            raise InstallerFailed(Cause.NETWORK, broken, failure.output) from failure
+        if failure.cause is Cause.UNKNOWN_PACKAGE:
+            done = child.run([*argv, "-vv"], control, env=environment, cwd=workspace.root)
+            if skipped := without_secrets(skipped_page(done.output)):
+                raise InstallerFailed(cause_of(skipped), skipped[:300], failure.output) from failure
+        raise
     compile_bytecode(workspace, control)
     return f"{version} ({program[0]})"
 

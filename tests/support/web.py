@@ -23,6 +23,8 @@ def serving(answer: Answer) -> Iterator[str]:
             with contextlib.suppress(ConnectionError):
                 answer(self)
 
+        do_HEAD = do_GET  # with a body that nobody reads
+
         def log_message(self, format: str, *args: Any) -> None:
             """Quiet."""
 

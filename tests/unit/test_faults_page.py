@@ -6,6 +6,8 @@ import ast
 import re
 from pathlib import Path
 
+from tests.support import install_faults
+
 REPO = Path(__file__).resolve().parents[2]
 PAGE = REPO / "tests" / "FAULTS.md"
 
@@ -23,3 +25,8 @@ def test_every_test_that_the_page_of_faults_names_exists_and_every_row_names_one
     assert missing == []
     rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| fault |")]
     assert [row for row in rows if "::test_" not in row.split("|")[3]] == []
+
+
+def test_the_page_of_install_faults_is_what_the_tests_bring_about() -> None:
+    page = (REPO / "docs" / "install-faults.md").read_text(encoding="utf-8")
+    assert page == install_faults.text(), "run: python -m tests.support.install_faults"

@@ -1,0 +1,98 @@
+"""A package index that fails in every way: what the user is told is the cause, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from blueprint import bootstrap
+from blueprint.core.errors import BlueprintError, ExitCode
+from blueprint.core.task import within
+from blueprint.core.venv import site_packages
+from blueprint.core.workspace import Workspace
+from tests.support.index import index
+from tests.support.install_faults import FAULTS, Fault
+from tests.support.wheels import lock_line, make_wheel
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace whose lock names one package, of a user who has told the installers nothing."""
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_")) or name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    uv = str(Path(sys.executable).with_name("uv"))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "uv").symlink_to(uv if Path(uv).exists() else str(shutil.which("uv")))
+    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path / "bin"), "/usr/bin", "/bin"]))
+    wheel = make_wheel(tmp_path / "wheels", "alpha", "1.2.0")
+    (tmp_path / "work").mkdir()
+    made = Workspace(tmp_path / "work")
+    made.requirements.write_text(lock_line(wheel))
+    made.prepare()
+    bootstrap.ensure_environment(made, within(60))
+    return made
+
+
+def told(
+    workspace: Workspace, wheels: Path, of_index: str, monkeypatch: pytest.MonkeyPatch, *of: str
+) -> BlueprintError:
+    """What the user is told who installs from an index with this fault, and told `of` its address."""
+    with index(wheels, of_index) as url:
+        for name in of:
+            monkeypatch.setenv(name, url)
+        with pytest.raises(BlueprintError) as failure:
+            bootstrap.install(workspace, within(100))
+    return failure.value
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.of_index)
+def test_the_cause_decides_the_message_and_the_exit_code(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    error = told(workspace, tmp_path / "wheels", fault.of_index, monkeypatch, "UV_DEFAULT_INDEX", "PIP_INDEX_URL")
+    assert re.fullmatch(".+".join(re.escape(part) for part in fault.message.split("…")), str(error)), error
+    assert error.exit_code == fault.exit_code
+
+
+@pytest.mark.parametrize(
+    ("of_index", "line"),
+    [
+        ("cut", r"the connection ended after \d+ of \d+ bytes of alpha-1\.2\.0"),
+        ("another", r"not the one that was locked: .*DO NOT MATCH THE HASHES"),
+        ("401", r"refuses access: 401 Client Error: Unauthorized"),
+    ],
+)
+def test_an_old_pip_that_does_not_tell_them_apart_is_asked_twice(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_index: str, line: str
+) -> None:
+    assert re.search(line, str(told(workspace, tmp_path / "wheels", of_index, monkeypatch, "PIP_INDEX_URL")))
+
+
+def test_a_folder_that_the_installers_may_not_write_is_told_as_that(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = site_packages(workspace.venv)
+    if os.getuid():
+        folder.chmod(0o500)
+    elif subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)], check=False).returncode:
+        pytest.skip("root may write everywhere, and not mount here")
+    try:
+        error = told(workspace, tmp_path / "wheels", "", monkeypatch, "UV_DEFAULT_INDEX", "PIP_INDEX_URL")
+    finally:
+        if not os.getuid():
+            subprocess.run(["umount", str(folder)], check=True)
+    assert "The installer may not write where it must: " in str(error)
+    assert str(folder) in str(error)
+    assert error.exit_code == ExitCode.ENVIRONMENT
