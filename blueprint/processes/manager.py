@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _GRACE_SECONDS = 10.0
 _FAILED_START_GRACE_SECONDS = 1.0  # the task's time is over by then
+_LEAVING_SECONDS = 5.0  # for a process that was killed to end
 _PORT_SECONDS = 15.0  # for another service of ours, which is being stopped, to leave a port
 _LOCK_SECONDS = 0.1
 _LAST_LINES = 20  # of the log of a service that died: what it said hours ago is not the cause
@@ -221,14 +222,15 @@ class ServiceManager:
 
         if self._can_listen(spec):
             return
+        patience = control.clock() + _LEAVING_SECONDS
         wait_until(
             control,
-            lambda: self._end_our_holder(spec, control),
+            lambda: self._end_our_holder(spec, control, patience),
             seconds=_PORT_SECONDS,
             what=f"{spec.address}, which {spec.title} needs",
         )
 
-    def _end_our_holder(self, spec: ServiceSpec, control: TaskControl) -> None:
+    def _end_our_holder(self, spec: ServiceSpec, control: TaskControl, patience: float) -> None:
         assert spec.port is not None  # noqa: S101
         found = holder(spec.port, spec.host)
         tag = tag_of(found.pid) if found and found.pid else None
@@ -241,6 +243,8 @@ class ServiceManager:
             finally:
                 lock.release()
         elif not is_free(spec.host, spec.port):
+            if found and found.is_leaving and control.clock() < patience:
+                raise NotReady("it is held by a process that is ending")
             raise port_held(spec, found)
 
     def _launch(self, spec: ServiceSpec, reason: str) -> Launched:

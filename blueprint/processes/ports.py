@@ -38,6 +38,15 @@ class Listener:
         """The process to name: the one with the lowest number."""
         return min(self.pids, default=None)
 
+    @property
+    def is_leaving(self) -> bool:
+        """Tell whether no process has it open, although this user could see which.
+
+        A process that is killed no longer shows its files, and keeps them until its last thread has ended.
+        """
+        own = os.geteuid()
+        return not self.pids and (own == 0 or self.user == _user_name(own))
+
     def __str__(self) -> str:
         """Name its process for people."""
         if self.pid is None:

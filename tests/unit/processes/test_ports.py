@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.task import within
 from blueprint.processes import ports
 from blueprint.processes.ports import holder, is_free, listeners
 from tests.support.ports import free_port
-from tests.unit.processes.helpers import needs_ipv6
+from tests.unit.processes.helpers import House, needs_ipv6
 
 Start = Callable[..., subprocess.Popen[bytes]]
 _NOBODY = 65534
@@ -57,6 +60,36 @@ def test_a_listener_of_the_other_family_is_seen_and_not_mistaken_for_ours(strang
 
 
 @pytest.mark.usefixtures("table")
+@contextlib.contextmanager
+def held_by_nobody(port: int) -> Iterator[Callable[[], None]]:
+    """Have a listener on the port that no process has open, as that of a process on its way out; yield its end."""
+    one, other = socket.socketpair(socket.AF_UNIX)
+    with one, other:
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            socket.send_fds(one, [b"x"], [listener.fileno()])  # from here on it is on its way between two sockets
+
+        def end() -> None:
+            for fd in socket.recv_fds(other, 1, 1)[1]:
+                os.close(fd)
+
+        yield end
+
+
+def test_a_port_that_a_killed_process_still_holds_is_waited_for(house: House) -> None:
+    spec = house.service()
+    assert spec.port is not None
+    with held_by_nobody(spec.port) as end:
+        threading.Timer(1, end).start()
+        assert house.manager.ensure(spec, within(20)).changed
+
+
+def test_a_port_that_nobody_seems_to_hold_is_not_waited_for_without_end(house: House) -> None:
+    spec = house.service()
+    assert spec.port is not None
+    with held_by_nobody(spec.port), pytest.raises(EnvironmentRefused, match=f"port {spec.port}, which is held by"):
+        house.manager.ensure(spec, within(30))
+
+
 def test_a_port_that_nobody_has_is_free() -> None:
     port = free_port()
     assert holder(port) is None
