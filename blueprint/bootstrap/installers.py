@@ -100,9 +100,10 @@ def install_with_pip(
     Arguments, result and errors as for uv; `patient` is False where another installer has tried an index in vain.
     """
     environment = pip_environment(os.environ)
+    program, version = _find_pip(workspace, control, environment)
+    environment = pip_environment(os.environ, _output([*program, "config", "list"], environment, control))
     if not patient:
         environment.setdefault("PIP_RETRIES", "1")
-    program, version = _find_pip(workspace, control, environment)
     argv = [*program, "install", "--no-compile"]
     # No dependencies: the lock names them all, and old pip takes `sqlalchemy[asyncio]==…` for unpinned otherwise.
     argv += [*_AS_LOCKED, "--no-deps"] if constraints is None else ["--constraint", str(constraints)]

@@ -5,6 +5,7 @@ Each installer reads its own configuration. None of it is translated for the oth
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import tempfile
@@ -18,7 +19,7 @@ _NOT_FOR_UV = (
 )
 _NOT_FOR_PIP = (
     *("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON", "PIP_CONSTRAINT", "PIP_REQUIREMENT"),
-    *("PIP_EDITABLE", "PIP_DRY_RUN", "PIP_NO_DEPS", "PIP_REQUIRE_HASHES"),
+    *("PIP_EDITABLE", "PIP_DRY_RUN", "PIP_NO_DEPS", "PIP_REQUIRE_HASHES", "PIP_QUIET"),
 )
 _UV_SOURCES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CONFIG_FILE")
 # Settings of pip without which packages cannot be had, or not as the user wants them.
@@ -32,11 +33,19 @@ _SAME_FOR_UV = {
 }
 
 
-def pip_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for pip: the user's, without what would send the packages elsewhere."""
-    kept = {key: value for key, value in environment.items() if key not in _NOT_FOR_PIP}
+def pip_environment(environment: Mapping[str, str], listing: str = "") -> dict[str, str]:
+    """Return the environment for pip: the user's, without what would send the packages elsewhere.
+
+    Args:
+        environment: The user's.
+        listing: Of `pip config list`; if given, it stands for pip's files, of which no variable can unset a setting.
+    """
+    files = {f"PIP_{name.replace('-', '_').upper()}": value for name, value in _settings(listing).items()}
+    kept = {key: value for key, value in (files | dict(environment)).items() if key not in _NOT_FOR_PIP}
     if kept.get("PIP_RETRIES", "").strip() == "0":
         kept["PIP_RETRIES"] = "1"  # without any, pip says of an index that cannot be reached that it has no package
+    if files:
+        kept["PIP_CONFIG_FILE"] = os.devnull
     # 0, not absent: so that it wins over the user's configuration files too
     return kept | {
         "PIP_USER": "0",
@@ -71,15 +80,22 @@ def only_for_pip(listing: str, environment: Mapping[str, str], *, hashed: bool) 
 
     Where packages that are locked by their hash come from does not matter, and they are always wheels.
     """
-    found: dict[str, str] = {}
-    for section in ("global", "install", ":env:"):  # a later one overrides
-        found |= dict(re.findall(rf"^{section}\.([a-z-]+)=['\"](.*)['\"]$", listing, re.MULTILINE))
+    found = _settings(listing)
     return [
         name
         for name in (_DECISIVE if hashed else (*_DECISIVE, *_FURTHER))
         if found.get(name, "").lower() not in ("", "0", "false", "no", "off")
         and not any(environment.get(variable) for variable in _SAME_FOR_UV.get(name, ()))
     ]
+
+
+def _settings(listing: str) -> dict[str, str]:
+    """Return the settings that apply to `pip install`, out of `pip config list`."""
+    found: dict[str, str] = {}
+    for section in ("global", "install", ":env:"):  # a later one overrides
+        quoted = re.findall(rf"^{section}\.([a-z-]+)=(['\"].*['\"])$", listing, re.MULTILINE)
+        found |= {name: ast.literal_eval(value) for name, value in quoted}
+    return found
 
 
 def _home(environment: Mapping[str, str]) -> Path:

@@ -273,6 +273,17 @@ class TestWhereOnlyPipIsConfigured:
         assert "pip " in evidence.details["installer"]
         assert "(uv was not used: only pip is told of no-index)" in evidence.summary
 
+    def test_its_file_does_not_send_the_packages_elsewhere(self, tmp_path: Path, lock: str) -> None:
+        elsewhere = tmp_path / "elsewhere"
+        (tmp_path / "constraint.txt").write_text("alpha==1.1.0\n")
+        with (tmp_path / "pip.conf").open("a") as file:
+            file.write(f"target = {elsewhere}\nconstraint = {tmp_path / 'constraint.txt'}\n")
+            file.write(f"[install]\nprefix = {elsewhere}\nroot = {elsewhere}\ndry-run = yes\nquiet = 3\n")
+        workspace = a_workspace(tmp_path / "work", lock)
+        assert "pip " in install(workspace).details["installer"]
+        assert not elsewhere.exists()
+        assert run_in(workspace, "import alpha; print(alpha.VERSION)") == "1.2.0"
+
     def test_a_further_place_of_pips_is_asked_for_what_no_hash_locks(
         self, tmp_path: Path, lock: str, wheels: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

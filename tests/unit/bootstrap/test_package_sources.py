@@ -112,6 +112,18 @@ def test_nothing_in_the_users_shell_can_send_the_packages_elsewhere(tmp_path: Pa
     assert not set(astray[4:]) & uv_environment(shell, tmp_path / "cache").keys()
 
 
+def test_what_pips_files_say_of_the_index_stays_and_where_they_send_packages_does_not() -> None:
+    listing = (
+        "global.find-links='\\n/a\\n/b'\nglobal.target='/t'\ninstall.root='/r'\ninstall.index-url=\"http://it's\"\n"
+    )
+    environment = pip_environment({"PIP_FIND_LINKS": "/mine"}, listing)
+    assert environment["PIP_FIND_LINKS"] == "/mine"
+    assert environment["PIP_INDEX_URL"] == "http://it's"
+    assert environment["PIP_CONFIG_FILE"] == os.devnull
+    assert pip_environment({}, listing)["PIP_FIND_LINKS"].split() == ["/a", "/b"]
+    assert not {"PIP_TARGET", "PIP_ROOT"} & environment.keys()
+
+
 def test_uv_keeps_its_cache_in_the_checkout_when_home_cannot_be_written(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     assert "UV_CACHE_DIR" not in uv_environment({"HOME": str(tmp_path)}, cache)
