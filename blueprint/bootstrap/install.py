@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from blueprint.bootstrap import advice, extras, installers
+from blueprint.bootstrap import advice, contents, extras, installers
 from blueprint.bootstrap.failures import Cause, no_room
 from blueprint.bootstrap.installed import Difference, compare, scan
 from blueprint.bootstrap.installers import InstallerFailed, requirements_file
@@ -35,7 +35,8 @@ def installation_problem(workspace: Workspace, *, extra: Sequence[str] = (), fil
     if reason:
         return reason
     site = site_packages(workspace.venv)
-    difference = compare(select(read_lock(workspace.requirements)), site, files=files)
+    pins = select(read_lock(workspace.requirements))
+    difference = compare(pins, site, files=files, known=contents.known(workspace.venv))
     # Without the locked packages there is nothing to read the extra requirements with.
     left = extras.unmet(extra, site) if extra and not difference.packages else []
     return "; ".join(filter(None, [str(difference), f"missing: {', '.join(left)}" if left else ""])) or None
@@ -57,7 +58,7 @@ def install(workspace: Workspace, control: TaskControl, *, lock: str = LOCK, ext
         EnvironmentRefused: The index, the network, the disk or a permission is in the way, or the lock is damaged.
     """
     path = workspace.program / lock
-    work = _Installation(workspace, control, read_lock(path))
+    work = _Installation(workspace, control, read_lock(path), states=contents.known(workspace.venv))
     before = work.difference()
     # Another lock, such as that of the tests, may only add packages: then the services go on.
     if before.packages and before.packages & {pin.name for pin in read_lock(workspace.requirements)}:
@@ -78,12 +79,18 @@ def install(workspace: Workspace, control: TaskControl, *, lock: str = LOCK, ext
             where_to_look=str(installers.log_file(workspace)),
         )
     reason = "; ".join(filter(None, [str(before), f"extra requirements missing: {', '.join(added)}" if added else ""]))
-    installed = scan(site_packages(workspace.venv))
+    site = site_packages(workspace.venv)
+    installed = scan(site)
+    folders = {each.folder.name for found in installed.values() for each in found}
+    contents.remember(workspace.venv, {name: state for name, state in work.states.items() if name in folders})
+    unowned = contents.unowned_startup_files(site)
     needed = select(work.pins)
     prefect = next((f", Prefect {pin.version}" for pin in needed if pin.name == "prefect"), "")
     beyond = f", {len(now.beyond)} beyond the lock" if now.beyond else ""
     by = f", installed by {work.installer}" if work.installer else ""
     note = f" ({work.notes[0]})" if work.notes else ""
+    if unowned:
+        note += f"; at every start of Python code runs from {', '.join(unowned)}, which no package has brought"
     return Evidence(
         f"{len(needed)} packages as locked{prefect}, {now.modules} modules compiled{beyond}{by}{note}",
         {
@@ -94,6 +101,7 @@ def install(workspace: Workspace, control: TaskControl, *, lock: str = LOCK, ext
             "installer": work.installer,
             "notes": work.notes,
             "beyond_the_lock": list(now.beyond),
+            "unowned_startup_files": unowned,
             "versions": {name: found[0].version for name, found in installed.items()},
         },
         changed=bool(reason),
@@ -109,6 +117,7 @@ class _Installation:
         pins: All packages of the lock, also those of other machines.
         installer: The installer that did the work.
         notes: The reasons why it was not uv at the first attempt, as parts of a sentence.
+        states: The states of the packages whose contents were found right, now or before.
     """
 
     workspace: Workspace
@@ -116,9 +125,12 @@ class _Installation:
     pins: Sequence[Pin]
     installer: str = ""
     notes: list[str] = field(default_factory=list)
+    states: dict[str, str] = field(default_factory=dict)
 
     def difference(self) -> Difference:
-        return compare(select(self.pins), site_packages(self.workspace.venv))
+        found = compare(select(self.pins), site_packages(self.workspace.venv), known=self.states)
+        self.states.update(found.states)
+        return found
 
     def add(self, extra: Sequence[str]) -> list[str]:
         """Install the extra requirements that are not met, and return them."""

@@ -62,6 +62,7 @@ def uv_environment(environment: Mapping[str, str], cache_fallback: Path) -> dict
     """
     kept = {key: value for key, value in environment.items() if key not in _NOT_FOR_UV}
     kept |= {"UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
+    kept.setdefault("UV_LINK_MODE", "copy")  # through hard links an edit in one checkout reaches all others (0.5 s)
     return kept if _cache_is_writable(environment) else kept | {"UV_CACHE_DIR": str(cache_fallback)}
 
 

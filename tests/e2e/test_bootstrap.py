@@ -380,6 +380,23 @@ class TestRepair:
         module.write_text("VERS")
         self.see_repaired(workspace, r"alpha is damaged \(alpha/__init__\.py has 4 bytes")
 
+    def test_an_edit_of_the_same_size_is_noticed(self, workspace: Workspace) -> None:
+        part = packages_in(workspace) / "alpha" / "part.py"
+        assert run_in(workspace, "import alpha.part; print(alpha.part.PART)") == "1"
+        part.write_text("PART = 2\n")
+        self.see_repaired(workspace, r"alpha is damaged \(alpha/part\.py is not what was installed\)")
+        assert run_in(workspace, "import alpha.part; print(alpha.part.PART)") == "1"
+
+    def test_a_file_that_runs_at_every_start_of_python_and_is_no_packages_is_told(self, workspace: Workspace) -> None:
+        planted = packages_in(workspace) / "planted.pth"
+        planted.write_text("import os\n")
+        try:
+            evidence = install(workspace)
+        finally:
+            planted.unlink()
+        assert "code runs from planted.pth, which no package has brought" in evidence.summary
+        assert evidence.details["unowned_startup_files"] == ["planted.pth"]
+
     def test_a_package_without_its_record_is_noticed(self, workspace: Workspace) -> None:
         (packages_in(workspace) / "alpha-1.2.0.dist-info" / "RECORD").unlink()
         self.see_repaired(workspace, r"alpha is damaged \(it has no RECORD")
@@ -405,6 +422,36 @@ class TestRepair:
         assert "no bytecode" in (bootstrap.installation_problem(workspace) or "")
         assert install(workspace).changed
         assert bootstrap.installation_problem(workspace) is None
+
+
+class TestUvsCache:
+    """All checkouts of a user share it."""
+
+    @pytest.fixture(autouse=True)
+    def own_cache(self, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch, uv_on_path: Path) -> Path:
+        assert lock  # it names the cache of all tests first
+        monkeypatch.setenv("PATH", the_path(uv_on_path))
+        monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+        return tmp_path / "cache"
+
+    def test_an_edit_in_one_checkout_does_not_reach_the_next(self, tmp_path: Path, lock: str) -> None:
+        for name in ("one", "other"):
+            workspace = a_workspace(tmp_path / name, lock)
+            assert "uv" in install(workspace).details["installer"]
+            assert run_in(workspace, "import alpha.part; print(alpha.part.PART)") == "1"
+            with (packages_in(workspace) / "alpha" / "part.py").open("r+") as file:
+                file.write("PART = 2\n")
+
+    def test_what_was_changed_in_it_is_not_taken_for_what_was_locked(
+        self, tmp_path: Path, lock: str, own_cache: Path
+    ) -> None:
+        """As by an older version of this program, which shared its files, or by another tool that still does."""
+        install(a_workspace(tmp_path / "one", lock))
+        next(own_cache.rglob("alpha/part.py")).write_text("PART = 2\n")
+        workspace = a_workspace(tmp_path / "other", lock)
+        evidence = install(workspace)
+        assert "uv reported success, but alpha is damaged (alpha/part.py is not what" in evidence.summary
+        assert run_in(workspace, "import alpha.part; print(alpha.part.PART)") == "1"
 
 
 class TestExtras:

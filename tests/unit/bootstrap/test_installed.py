@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import importlib.util
+import os
 import py_compile
 from pathlib import Path
 
 import pytest
 
+from blueprint.bootstrap import contents
 from blueprint.bootstrap.installed import Difference, compare, same_version, scan
 from blueprint.bootstrap.lockfile import Pin
 
@@ -22,7 +26,8 @@ def put(site: Path, files: dict[str, str], *, folder: str = "alpha-1.0.dist-info
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         shown = f'"{name}"' if "," in name else name
-        lines.append(f"{shown},sha256=x,{len(text.encode())}\n")
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        lines.append(f"{shown},sha256={digest},{len(text.encode())}\n")
         if compiled and name.endswith(".py"):
             py_compile.compile(str(path))
     (site / folder).mkdir(parents=True, exist_ok=True)
@@ -40,6 +45,48 @@ def test_a_template_that_is_no_python_is_not_missed_as_bytecode(tmp_path: Path) 
     assert not compare([ALPHA], tmp_path)
     put(tmp_path, {"alpha/module.py": "A = 1\n"}, compiled=False)
     assert str(compare([ALPHA], tmp_path)) == "1 of 1 modules have no bytecode"
+
+
+def test_an_edit_of_the_same_size_is_noticed_whatever_its_time(tmp_path: Path) -> None:
+    put(tmp_path, {"alpha/__init__.py": "A = 1\n", "alpha/part.py": "B = 1\n"}, compiled=False)
+    known = compare([ALPHA], tmp_path).states
+    assert list(known) == ["alpha-1.0.dist-info"]
+    part = tmp_path / "alpha" / "part.py"
+    before = part.stat()
+    part.write_text("B = 2\n")
+    os.utime(part, ns=(before.st_atime_ns, before.st_mtime_ns))
+    difference = compare([ALPHA], tmp_path, known=known)
+    assert str(difference) == "alpha is damaged (alpha/part.py is not what was installed)"
+    assert difference.states == {}
+
+
+def test_contents_are_read_again_only_if_a_file_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, {"alpha/__init__.py": "A = 1\n"})
+    known = compare([ALPHA], tmp_path).states
+    contents.remember(tmp_path, known)
+    read: list[object] = []
+    monkeypatch.setattr(contents, "changed_file", read.append)
+    assert not compare([ALPHA], tmp_path, known=contents.known(tmp_path))
+    assert read == []
+    os.utime(tmp_path / "alpha" / "__init__.py")
+    compare([ALPHA], tmp_path, known=known)
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "[]", '{"alpha-1.0.dist-info": "other"}'])
+def test_without_a_good_stamp_contents_are_read(tmp_path: Path, text: str) -> None:
+    put(tmp_path, {"alpha/__init__.py": "A = 1\n"}, compiled=False)
+    (tmp_path / "alpha" / "__init__.py").write_text("A = 2\n")
+    (tmp_path / "contents.json").write_text(text)
+    assert "is not what was installed" in str(compare([ALPHA], tmp_path, known=contents.known(tmp_path)))
+
+
+def test_what_runs_at_every_start_and_is_no_packages_is_told(tmp_path: Path) -> None:
+    put(tmp_path, {"alpha/__init__.py": "A = 1\n", "alpha.pth": "import alpha\n"}, compiled=False)
+    assert contents.unowned_startup_files(tmp_path) == []
+    for name in ("planted.pth", "sitecustomize.py"):
+        (tmp_path / name).write_text("import os\n")
+    assert contents.unowned_startup_files(tmp_path) == ["planted.pth", "sitecustomize.py"]
 
 
 @pytest.mark.parametrize("blocks", [1, 3])
