@@ -23,7 +23,7 @@ import pytest
 from blueprint.execution.history import History
 from tests.support.checkout import Checkout, Finished, Running, until
 
-ROWS = {"9": 100, "21": 500, "23": 50, "24": 200, "28-retried": 500}
+ROWS = {"9": 500, "21": 500, "23": 50, "24": 200, "28-retried": 500}
 RESUMES = 2  # a task's own deadline may pass on a busy machine; more than that is a defect
 
 
