@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from blueprint.bootstrap import lost_packages
 from blueprint.bootstrap.failures import Cause, cause_of, no_room
 from blueprint.core import child
 from blueprint.core.errors import EnvironmentRefused
@@ -47,7 +48,7 @@ def ask(argv: Sequence[str | Path], control: TaskControl, env: Mapping[str, str]
 def ensure_environment(workspace: Workspace, control: TaskControl) -> Evidence:
     """Make `.venv` healthy: made if it is missing, made anew if it is broken, too old or from elsewhere.
 
-    Packages of the user's own that a broken one held are lost with it.
+    Packages of the user's own that a broken one held are lost with it; they are listed first.
 
     Raises:
         EnvironmentRefused: The files at `.venv` are not ours to delete, or this machine cannot make one.
@@ -55,6 +56,7 @@ def ensure_environment(workspace: Workspace, control: TaskControl) -> Evidence:
     reason, found = _inspect(workspace, control)
     if reason:
         _require_ours(workspace.venv, reason)
+        lost_packages.keep(workspace)
         _make(workspace, control)
         still, found = _inspect(workspace, control)
         if still:
@@ -65,7 +67,7 @@ def ensure_environment(workspace: Workspace, control: TaskControl) -> Evidence:
     private_folder(workspace.venv)  # there are files in it by whose locks others could have the installer wait
     _stamp(workspace.venv)
     return Evidence(
-        f".venv with Python {found['version']} of {found['base']}",
+        f".venv with Python {found['version']} of {found['base']}{lost_packages.told(workspace) if reason else ''}",
         {**found, "site_packages": str(site_packages(workspace.venv))},
         changed=bool(reason),
         reason=reason,

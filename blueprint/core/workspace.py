@@ -56,6 +56,7 @@ class Workspace:
     journal = _Below("state", "journal.jsonl")
     archive = _Below("state", "archive")  # the executions that have left the journal
     remembered_settings = _Below("state", "settings.json")  # those that command lines gave
+    lost_packages = _Below("state", "lost-packages.txt")  # the user's own that were in an environment before the last
     services = _Below("state", "services")  # the records of the services that were started
     prefect_home = _Below("state", "prefect")  # the user's own is never touched
     warehouse = _Below("state", "warehouse")

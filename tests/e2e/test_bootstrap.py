@@ -190,6 +190,24 @@ class TestInstall:
         assert "gamma" in evidence.details["beyond_the_lock"]
         assert version_in(workspace, "gamma") == ["0.1"]
 
+    def test_the_command_that_is_told_when_an_environment_is_made_anew_brings_the_users_packages_back(
+        self, tmp_path: Path, lock: str, wheels: Path, monkeypatch: pytest.MonkeyPatch, uv_on_path: Path
+    ) -> None:
+        monkeypatch.setenv("PATH", the_path(uv_on_path))
+        make_wheel(wheels, "gamma", "0.1")
+        make_wheel(wheels, "gamma", "0.2")
+        workspace = a_workspace(tmp_path / "work", lock)
+        install(workspace, ["gamma<0.2"])
+        workspace.python.unlink()
+        evidence = bootstrap.ensure_environment(workspace, within(60))
+        install(workspace)
+        assert version_in(workspace, "gamma") == []
+        command = re.search(r"the last one also had gamma==0\.1: after task 4, `(.*)` brings back", evidence.summary)
+        assert command, evidence.summary
+        (workspace.venv / "bin" / "uv").symlink_to(uv_on_path / "uv")  # as the project's lock brings it
+        done = child.run(command[1].split(), within(60), cwd=workspace.root)
+        assert (done.returncode, version_in(workspace, "gamma")) == (0, ["0.1"]), done.errors
+
     @pytest.mark.usefixtures("with_installer")
     def test_a_secret_in_the_index_address_is_nowhere_to_be_read(
         self, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import stat
 import subprocess
@@ -192,3 +193,34 @@ def test_the_base_python_is_outside_any_environment() -> None:
     assert answer.output.strip() == "True"
     assert Path(base_python()).exists()
     assert sys.version_info >= (3, 11)
+
+
+def test_packages_that_the_user_added_are_listed_before_it_is_made_anew(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "work")
+    workspace.root.mkdir()
+    workspace.requirements.write_text(f"alpha==1 --hash=sha256:{'0' * 64}\n")
+    bootstrap.ensure_environment(workspace, within(60))
+    sources = {
+        "alpha-1": None,
+        "gamma-0.1": None,
+        "mine-2": {"url": "file:///home/me/mine", "dir_info": {"editable": True}},
+        "other-3": {"url": "https://example.com/other-3.tar.gz", "archive_info": {}},
+    }
+    for name, source in sources.items():
+        folder = site_packages(workspace.venv) / f"{name}.dist-info"
+        folder.mkdir()
+        if source:
+            (folder / "direct_url.json").write_text(json.dumps(source))
+    listed = ["-e /home/me/mine", "gamma==0.1", "other @ https://example.com/other-3.tar.gz"]
+    workspace.python.unlink()
+    evidence = bootstrap.ensure_environment(workspace, within(60))
+    assert sorted(workspace.lost_packages.read_text().splitlines()) == listed
+    assert "gamma==0.1" in evidence.summary
+    assert str(workspace.lost_packages.relative_to(workspace.root)) in evidence.summary
+
+    (workspace.venv / "pyvenv.cfg").write_text("")  # as where it is killed in the middle
+    assert "gamma==0.1" in bootstrap.ensure_environment(workspace, within(60)).summary
+    assert "gamma" not in bootstrap.ensure_environment(workspace, within(60)).summary  # nothing is lost by a look
+    workspace.python.unlink()
+    assert "gamma" not in bootstrap.ensure_environment(workspace, within(60)).summary
+    assert not workspace.lost_packages.exists()
