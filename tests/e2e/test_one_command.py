@@ -88,7 +88,7 @@ def test_the_rows_of_each_run_are_in_the_warehouse_once(installed: Checkout) -> 
     origin = installed.last().origin
     daily, other = installed.rows(), installed.rows("test.metrics")
     expected = {
-        "9": (100, daily),
+        "9": (500, daily),
         "21": (500, daily),
         "23": (50, daily),
         "24": (200, other),
