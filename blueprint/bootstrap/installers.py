@@ -21,6 +21,7 @@ from blueprint.core.files import PRIVATE_FILE
 from blueprint.core.task import TaskControl
 from blueprint.core.venv import site_packages
 from blueprint.core.workspace import Workspace
+from blueprint.prefect_runtime.visible import visible
 
 _PIP_THAT_REACHES_OTHERS = (22, 3)  # the first that has --python
 _UNMET = re.compile(r"\brequire(?:s|ment)\b")
@@ -218,7 +219,7 @@ def _run(workspace: Workspace, control: TaskControl, argv: Sequence[str], enviro
         done = child.run(argv, control, env=environment, cwd=workspace.root)
     except OSError as error:
         raise InstallerFailed(Cause.OTHER, f"{argv[0]} cannot be started: {error}") from error
-    output = without_secrets(done.output + done.errors)
+    output = visible(without_secrets(done.output + done.errors))
     # On a disk that ran full it cannot be kept; what the installer itself met there is what the user must hear.
     with contextlib.suppress(OSError):
         fd = os.open(log_file(workspace), os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)

@@ -19,6 +19,7 @@ from pathlib import Path
 from blueprint import __version__
 from blueprint.core import venv
 from blueprint.core.errors import BlueprintError, ExitCode
+from blueprint.prefect_runtime.visible import visible
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # They look around and are over, in the environment if there is one: it is entered before anything else is imported.
@@ -96,7 +97,7 @@ def _say(text: str) -> None:
     with contextlib.suppress(OSError):  # nobody reads it; the exit code says it too
         sys.stdout.flush()  # what was said before comes before, also where both go to one file
     with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(visible(text), file=sys.stderr, flush=True)
 
 
 def _redacted(text: str, root: Path, argv: Sequence[str]) -> str:
@@ -116,10 +117,11 @@ def _keep_bug_report(root: Path, argv: Sequence[str]) -> str:
     from blueprint.config.redaction import redact_command
 
     path = root / "logs" / "bug.log"
-    text = f"Blueprint {__version__}\nPython {sys.version}\n{sys.platform}\narguments: {redact_command(argv)}\n\n"
+    about = f"Blueprint {__version__}\nPython {sys.version}\n{sys.platform}\narguments: {redact_command(argv)}\n\n"
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write((text + _redacted(traceback.format_exc(), root, argv)).encode("utf-8", "backslashreplace"))
+            text = visible(about + _redacted(traceback.format_exc(), root, argv))
+            file.write(text.encode("utf-8", "backslashreplace"))
     except OSError:
         return "Please report it."
     return f"Please report it with the file {path}."

@@ -15,6 +15,7 @@ from blueprint.execution.events import Event, TaskFinished, Unit
 from blueprint.execution.executor import Executor, UnitFunction
 from blueprint.execution.lock import ExecutionLock
 from blueprint.execution.plan import Mode, Plan, PlannedTask
+from blueprint.prefect_runtime.visible import visible
 from blueprint.tasks.context import SetupContext
 from blueprint.tasks.registry import registry, specs
 
@@ -60,7 +61,7 @@ def _prove(ctx: SetupContext, stage: Stage) -> bool:
         text = f"{title}: {'' if passed else f'{outcome.status.value}: '}{outcome.summary}"
         more = [f"Look at {outcome.where_to_look}." if outcome.where_to_look else "", outcome.hint]
         for line in filter(None, (text, " ".join(filter(None, more)))):
-            print(REDACTOR(line), file=None if passed else sys.stderr, flush=True)
+            print(visible(REDACTOR(line)), file=None if passed else sys.stderr, flush=True)
 
     executor = Executor(plan, show, tell=lambda _unit, _text: None, jobs=1)
     return executor.run(setup_functions(ctx, stage))

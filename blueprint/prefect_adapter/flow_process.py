@@ -25,12 +25,14 @@ from blueprint.core.errors import BlueprintError
 from blueprint.prefect_adapter import flow_definition, flow_loading
 from blueprint.prefect_adapter.client import import_prefect
 from blueprint.prefect_adapter.deploy import deploy
+from blueprint.prefect_runtime.visible import escape_output
 
 
 def main() -> None:
     """Answer requests until this process is ended."""
     descriptor = int(sys.argv.pop())
     os.set_inheritable(descriptor, False)
+    escape_output()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     threading.Thread(target=_end_with_the_other_side, args=(descriptor,), daemon=True).start()
     import_prefect()

@@ -1,4 +1,4 @@
-"""Run a module of this package, and have nothing found by the folder that the package lies in.
+"""Run a module of this package; nothing is found by the folder that the package lies in, and output is escaped.
 
     python blueprint/prefect_runtime/launch.py blueprint.prefect_runtime.server server start
 
@@ -24,6 +24,9 @@ def main() -> None:
     assert spec.loader is not None  # noqa: S101
     sys.modules["blueprint"] = module_from_spec(spec)
     spec.loader.exec_module(sys.modules["blueprint"])
+    from blueprint.prefect_runtime.visible import escape_output
+
+    escape_output()  # what a worker's flows print goes through it too
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

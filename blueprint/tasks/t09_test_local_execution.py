@@ -52,6 +52,7 @@ def _run_script(ctx: Context, name: str, control: TaskControl) -> None:
     from blueprint.platform import environment
     from blueprint.prefect_adapter.flow_definition import folder_of
     from blueprint.prefect_runtime.local_run import STATE_MARK
+    from blueprint.prefect_runtime.visible import visible
     from blueprint.tasks.common import orphans
 
     settings = ctx.settings
@@ -64,7 +65,7 @@ def _run_script(ctx: Context, name: str, control: TaskControl) -> None:
     argv = [*program, "--folder", folder, *tags]
     finished = ctx.run_child(name, argv, control, env=env, niceness=_NICENESS)
     log = ctx.workspace.logs / f"{name.replace('-', '_', 1)}.log"
-    write_whole(log, finished.output + finished.errors)
+    write_whole(log, visible(finished.output + finished.errors))
     if finished.returncode != 0:
         state = [line for line in finished.output.splitlines() if line.startswith(STATE_MARK)]
         told = state[-1].removeprefix(STATE_MARK) if state else finished.last_line()

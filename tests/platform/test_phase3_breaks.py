@@ -182,6 +182,20 @@ def test_26_a_log_file_that_is_gone_is_missed(platform: Platform, name: str) -> 
         assert one.failed_saying(f"logs/{name} is missing or empty"), one
 
 
+def test_26_a_flow_that_logs_control_characters_passes_and_no_log_holds_them(platform: Platform, origin: str) -> None:
+    line = 'logger.info("Loading %d rows into %s", metrics.row_count, target_table)'
+    noisy = r'"planted \x1b[31mred\x1b[0m \x07bell \x9b2J\ttab\rback :warning:\nsecond line \x1b]0;title\x07"'
+    more = f"{line}\n    logger.info({noisy})\n    print({noisy})"
+    entrypoint = platform.variant("noisy", (line, more))
+    with platform.deployed("noisy", entrypoint=entrypoint, acceptance={}) as settings:
+        for number in (21, 22, 26):
+            outcome = platform.call(number, origin=origin, seconds=120, **settings)
+            assert outcome.passed, (number, outcome)
+    written = b"".join(path.read_bytes() for path in (platform.root / "logs").glob("*.log*"))
+    assert rb"planted \x1b[31mred" in written
+    assert [sign for sign in (b"\x1b", b"\x07", b"\r", b"\xc2\x9b") if sign in written] == []
+
+
 # --- 27 Verify monitoring points -------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ from blueprint.core.workspace import Workspace
 from blueprint.execution.events import ServiceStarted
 from blueprint.execution.interruption import Interruption
 from blueprint.execution.plan import Mode
+from blueprint.prefect_runtime.visible import visible
 from blueprint.tasks.context import SetupContext
 
 if TYPE_CHECKING:
@@ -156,5 +157,5 @@ def _run_platform_tasks(session: Session, settings: Settings) -> None:
 def _write_document(session: Session, text: str, key: str) -> str:
     """Keep task 28's document beside the log, under the deployment's key if there are several; return its name."""
     path = session.log.with_name(f"{session.log.stem}_failure_handling{f'_{key}' if key else ''}.md")
-    write_whole(path, REDACTOR(text))
+    write_whole(path, visible(REDACTOR(text)))
     return str(path.relative_to(session.workspace.root))

@@ -10,6 +10,7 @@ from blueprint.core.errors import ExitCode
 from blueprint.core.task import within
 from blueprint.core.workspace import Workspace
 from blueprint.execution.lock import ExecutionLock
+from blueprint.prefect_runtime.visible import visible
 
 _SECONDS = 90.0
 
@@ -30,7 +31,7 @@ def run(options: Options, workspace: Workspace) -> int:
     finally:
         lock.release()
     for sentence in stopped:
-        print(sentence)
+        print(visible(sentence))
     print("Stopped." if stopped else "Nothing to stop: nothing of ours is running.")
     _name_orphans(workspace)
     return int(ExitCode.PROVEN)

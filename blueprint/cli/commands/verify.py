@@ -10,6 +10,7 @@ from blueprint.cli.remembered import remembered
 from blueprint.core import venv
 from blueprint.core.errors import ExitCode
 from blueprint.core.workspace import Workspace
+from blueprint.prefect_runtime.visible import visible
 
 if TYPE_CHECKING:
     from blueprint.platform.status import Check
@@ -35,7 +36,7 @@ def run(options: Options, workspace: Workspace) -> int:
         print("Set it up with: python run_blueprint.py --phase all")
         return ExitCode.TASK_FAILED
     for check in checks:
-        print(f"{check.state:<7} {check.name}: {check.detail}")
+        print(visible(f"{check.state:<7} {check.name}: {check.detail}"))
     if all(check.state == "up" for check in checks):
         return ExitCode.PROVEN
     print("Restore it with: python run_blueprint.py --phase all")

@@ -13,6 +13,7 @@ from pydantic import Field
 IMPORTED_IN = threading.current_thread().name
 signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
 print("printed at import")
+print("\x1b]0;title\x07 of a window")
 print("complained at import", file=sys.stderr)
 threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
 

@@ -76,6 +76,9 @@ def contents(root: Path) -> dict[Path, int]:
         ("", {"BLUEPRINT_API_AUTH_STRING": PLANTED}, ("api_auth_string", "user:password")),
         ("", {"BLUEPRINT_WAREHOUSE_URL": PLANTED}, ("warehouse_url", "postgresql://")),
         ("verify --set jobs=99", {}, ("jobs", "1 to 30")),
+        ("--set \x1b]0;title\x07=1", {}, ("\\x1b]0;title\\x07",)),
+        ("", {"BLUEPRINT_\x9b2J": "1"}, ("timezone",)),
+        ("--set pool=\x1b[31mred", {}, ("pool", "line break or another character that cannot be printed")),
     ],
 )
 def test_a_mistake_costs_a_sentence_and_starts_nothing(
@@ -89,6 +92,7 @@ def test_a_mistake_costs_a_sentence_and_starts_nothing(
     assert len(answer.stderr.splitlines()) == 1
     assert [name for name in names if name not in answer.stderr] == [], answer.stderr
     assert PLANTED not in answer.stderr
+    assert answer.stderr[:-1].isprintable()
     assert contents(checkout) == before, "no lock, no journal, no log, no record of a service"
 
 
@@ -151,13 +155,14 @@ def test_a_bug_is_kept_whole_to_be_reported(tmp_path: Path) -> None:
     root = copy_checkout(tmp_path / "project")
     (root / "logs").mkdir()
     stop = root / "blueprint" / "cli" / "commands" / "stop.py"
-    stop.write_text("def run(options, workspace):\n    raise ZeroDivisionError('caf\\udce9')\n")
+    stop.write_text("def run(options, workspace):\n    raise ZeroDivisionError('caf\\udce9 \\x1b[31m')\n")
     answer = ran(root, "stop")
     assert answer.returncode == 3
     assert "This is a bug in Blueprint: ZeroDivisionError" in answer.stderr
     kept = (root / "logs" / "bug.log").read_text()
     assert "Traceback" in kept
     assert "arguments: stop" in kept
+    assert r"\x1b[31m" in kept
     assert (root / "logs" / "bug.log").stat().st_mode & 0o077 == 0
 
 

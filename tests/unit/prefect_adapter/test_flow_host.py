@@ -117,6 +117,7 @@ def test_a_module_that_sets_a_signals_handler_prints_and_starts_threads_is_loade
     assert sys.path == path
     assert "signals" not in sys.modules
     assert {"printed at import", "complained at import", "printed by the check"} <= set(log(tmp_path).splitlines())
+    assert r"\x1b]0;title\x07 of a window" in log(tmp_path)
     assert capfd.readouterr() == ("", "")
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import pytest
+from rich.console import Console
+
+from blueprint.prefect_runtime.visible import visible, without_controls
 from blueprint.processes.log import ServiceLog
-from blueprint.tasks.t26_check_logs_accessibility import written
+from blueprint.tasks.t26_check_logs_accessibility import _told, written
 
 LOG = """\
 04:00:00.000 | INFO    | Task run 'load-task-1a5' - Loading 9 rows
@@ -55,3 +60,39 @@ def test_lines_from_before_the_execution_are_not_taken_for_its_own(tmp_path: Pat
     with path.open("ab") as file:
         file.write(path.read_bytes())
     assert len(written(ServiceLog(path).lines(began), "brave-ant", {"load-task-1a5"})) == 3
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        *(
+            "\x1b[31mred\x1b[0m",
+            "bell\x07",
+            "a\ttab\tor two",
+            "back\rover",
+            "form\x0c\x0b\x85\u2028feed",
+            "\x9b2J clear",
+        ),
+        *(
+            ":warning: at 12:30:45",
+            "two\nlines",
+            "\nthe second only",
+            "\r\n",
+            "",
+            "ends in blanks  ",
+            r"C:\x1b\results",
+        ),
+        "planted\n04:00:02.000 | INFO    | Flow run 'brave-ant' - told by the flow",
+        "planted\n04:00:02.000 | INFO    | Flow run 'brave-ant' - Finished in state Completed()",
+    ],
+)
+def test_whatever_a_run_logs_its_line_in_the_log_is_known_as_the_apis(tmp_path: Path, message: str) -> None:
+    printed = io.StringIO()  # as Prefect's handler and then the worker print it
+    for text in (message, "Finished in state Completed()"):
+        line = f"04:00:01.500 | INFO    | Flow run 'brave-ant' - {text}"
+        Console(file=printed, markup=False, highlight=False).print(line, soft_wrap=True)
+    begun, rest = LOG.split("04:00:02", 1)
+    log(tmp_path).write_text(f"{begun}{visible(printed.getvalue())}04:00:02{rest}")
+    found = written(ServiceLog(tmp_path / "worker.log").lines(), "brave-ant", set())
+    known = [without_controls(line) for line in _told(message)]
+    assert [without_controls(line) for line in found[1 : 1 + len(known)]] == known
