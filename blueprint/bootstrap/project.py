@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sys
@@ -39,6 +40,7 @@ def verify_project(workspace: Workspace, control: TaskControl) -> Evidence:
             where_to_look=str(workspace.program),
         )
     _require_python(sys.version_info[:2])
+    _require_usable_place(workspace)
     try:
         with tempfile.TemporaryFile(dir=workspace.root) as probe:
             probe.write(b"probe")
@@ -71,6 +73,21 @@ def _require_python(version: tuple[int, int]) -> None:
         raise EnvironmentRefused(
             f"Python {dotted(version)} is too old; {dotted(MINIMUM_PYTHON)} or newer is needed.",
             f"Run the same command with a newer one, for example `python{dotted(MINIMUM_PYTHON)} run_blueprint.py`.",
+        )
+
+
+def _require_usable_place(workspace: Workspace) -> None:
+    if os.pathsep in str(workspace.root):
+        raise EnvironmentRefused(
+            f"The path {workspace.root} has a {os.pathsep!r} in it, which separates the entries of PATH: no virtual "
+            "environment can work there.",
+            "Rename the folder, or use a checkout in another one.",
+        )
+    place = workspace.venv if workspace.venv.exists() else workspace.root
+    if os.statvfs(place).f_flag & getattr(os, "ST_NOEXEC", 0):  # which not every system has
+        raise EnvironmentRefused(
+            f"{place} is on a file system that is mounted noexec: no program in .venv could be started there.",
+            "Use a checkout on another file system, or have this one mounted with exec.",
         )
 
 

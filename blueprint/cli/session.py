@@ -111,6 +111,7 @@ class Session:
 def begin(options: Options, workspace: Workspace, interruption: Interruption, flow: str = "") -> Session | None:
     """Start an execution; None if there is nothing left to resume. `flow` names the flow to prove, for the log."""
     workspace.prepare()
+    workspace.require_ours()
     command = str(REDACTOR(redact_command(("run_blueprint.py", *options.argv))))
     lock = ExecutionLock.acquire(workspace, command)
     scanned = scan(workspace.journal)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pwd
 import secrets
+import shlex
 from pathlib import Path
 
 from blueprint.core.errors import EnvironmentRefused
@@ -35,16 +37,37 @@ def refused(error: OSError, path: Path) -> EnvironmentRefused:
             "Use a checkout on a file system that can be written.",
         )
     if error.errno in _NOT_ALLOWED:
-        return EnvironmentRefused(
-            f"{path} cannot be used: this user is not allowed to ({error.strerror}).",
-            "Make the checkout belong to the user that runs this command.",
-        )
+        return not_allowed(path, str(error.strerror))
     if error.errno in _IN_THE_WAY:
         return EnvironmentRefused(
             f"{path} cannot be used: something else stands there ({error.strerror}).", "Move it away, then run again."
         )
     return EnvironmentRefused(
         f"{path} cannot be used: {error.strerror or error}.", "Make it writable, then run the same command again."
+    )
+
+
+def not_allowed(path: Path, reason: str) -> EnvironmentRefused:
+    """Return the error that tells who owns a path that this user may not use, and the command that mends it."""
+
+    def name(uid: int) -> str:
+        try:
+            return pwd.getpwuid(uid).pw_name
+        except KeyError:  # a container's user may have no name
+            return str(uid)
+
+    path = path.absolute()
+    there = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    checkout = next((folder for folder in path.parents if os.access(folder / "run_blueprint.py", os.F_OK)), there)
+    owner, own = there.lstat().st_uid, os.geteuid()
+    if owner == own:
+        what = f"{path} cannot be used: this user is not allowed to ({reason})."
+        return EnvironmentRefused(what, f"Allow it: {shlex.join(['chmod', '-R', 'u+rwX', str(there)])}")
+    group = "" if name(own) == str(own) else ":"  # a user with a name has a group of its own
+    command = shlex.join(["sudo", "chown", "-R", f"{name(own)}{group}", str(checkout)])
+    return EnvironmentRefused(
+        f"{path} cannot be used: it belongs to {name(owner)}, and this command runs as {name(own)} ({reason}).",
+        f"Give this user all of the checkout, then run the same command again: {command}",
     )
 
 

@@ -6,6 +6,7 @@ Standard library only.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from blueprint.core.errors import EnvironmentRefused
-from blueprint.core.files import PRIVATE_FILE, private_folder, refused, write_whole
+from blueprint.core.files import PRIVATE_FILE, not_allowed, private_folder, refused, write_whole
 
 _IDENTITY = "workspace.json"
 _LONGEST_TEMPORARY = 70  # bytes: a socket's path may have 103, and multiprocessing's adds 32
@@ -90,6 +91,20 @@ class Workspace:
             write_whole(probe, "\0" * _PROBE_BYTES)
             probe.unlink(missing_ok=True)  # another command may be here at the same time
 
+    def require_ours(self) -> None:
+        """Require that this user may change what is kept here: an execution as root leaves files that only root may.
+
+        Raises:
+            EnvironmentRefused: One of the files belongs to somebody else.
+        """
+        for path in (
+            *(self.root / "prefect.toml", self.venv, self.state, self.logs),
+            *(found for folder in (self.state, self.logs) for found in folder.glob("*")),
+            *self.state.glob("*/*"),
+        ):
+            if _is_closed_by_another(path):
+                raise not_allowed(path, os.strerror(errno.EACCES))
+
     def identity(self) -> str:
         """Return the random id of this very folder, made once under the lock: what is started here carries it.
 
@@ -148,6 +163,14 @@ class Workspace:
                 raise refused(error, path) from error
             else:
                 return path
+
+
+def _is_closed_by_another(path: Path) -> bool:
+    try:
+        status = path.stat()
+    except OSError:  # it is not there, or no longer
+        return False
+    return status.st_uid != os.geteuid() and not os.access(path, os.R_OK | os.W_OK)
 
 
 def new_execution_id() -> str:

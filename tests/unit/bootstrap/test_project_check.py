@@ -68,6 +68,17 @@ def test_a_disk_too_full_for_the_environment_is_refused_before_the_install(small
         verify_project(a_checkout(small_disk), within(10))
 
 
+def test_a_file_system_on_which_nothing_can_be_started_is_told(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,noexec", str(small_disk)], check=True)
+    with pytest.raises(EnvironmentRefused, match=f"{small_disk} is on a file system that is mounted noexec"):
+        verify_project(a_checkout(small_disk), within(10))
+
+
+def test_a_path_that_no_environment_can_have_is_told(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentRefused, match=r"a:b has a ':' in it, which separates the entries of PATH"):
+        verify_project(a_checkout(tmp_path / "a:b"), within(10))
+
+
 def test_an_installed_environment_needs_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from blueprint import bootstrap
     from blueprint.core.venv import site_packages

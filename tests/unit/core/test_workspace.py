@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -19,9 +20,11 @@ from pathlib import Path
 
 import pytest
 
+from blueprint.bootstrap.environment import base_python
 from blueprint.core.errors import EnvironmentRefused, ExitCode
 from blueprint.core.workspace import Workspace, new_execution_id
 from blueprint.execution.lock import ExecutionLock
+from tests.support.live_platform import copy_checkout
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -296,7 +299,39 @@ class TestRefusedByTheSystem:
         """
         process = start(as_nobody)
         output, _ = process.communicate(timeout=10)
-        assert "this user is not allowed to" in output
+        assert f"it belongs to root, and this command runs as {pwd.getpwuid(65534).pw_name}" in output
+        assert f"sudo chown -R {pwd.getpwuid(65534).pw_name}: " in output
+
+    @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv (util-linux)")
+    @pytest.mark.parametrize(
+        "name",
+        ["prefect.toml", ".blueprint/journal.jsonl", ".blueprint/prefect/prefect.db", "logs/worker.log", ".venv"],
+    )
+    def test_what_an_execution_as_another_user_left_is_told_with_its_owner_and_the_command_that_mends_it(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        root = copy_checkout(tmp_path / "my project")
+        Workspace(root).prepare()
+        theirs = root / name
+        theirs.parent.mkdir(exist_ok=True)
+        theirs.mkdir() if name == ".venv" else theirs.touch()
+        theirs.chmod(0o600)
+        os.chown(theirs, 65534, -1)
+        drop = "-dac_override,-dac_read_search"  # root without its right to open everything is like any other user
+        answer = subprocess.run(
+            [*("setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}"), base_python(), "run_blueprint.py"],
+            cwd=root,
+            env={"PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert answer.returncode == 4, answer.stderr
+        owner = pwd.getpwuid(65534).pw_name
+        assert f"{theirs} cannot be used: it belongs to {owner}, and this command runs as root" in answer.stderr
+        assert answer.stderr.endswith(f": sudo chown -R root: '{root}'\n")
+        assert not (root / "logs" / "bug.log").exists()
 
 
 def test_identity_stays_the_same_in_its_folder(workspace: Workspace) -> None:
