@@ -19,7 +19,6 @@ from pathlib import Path
 from blueprint import __version__
 from blueprint.core import venv
 from blueprint.core.errors import BlueprintError, ExitCode
-from blueprint.prefect_runtime.visible import visible
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # They look around and are over, in the environment if there is one: it is entered before anything else is imported.
@@ -94,6 +93,8 @@ def _unheard(error: OSError, code: int) -> int:
 
 
 def _say(text: str) -> None:
+    from blueprint.prefect_runtime.visible import visible
+
     with contextlib.suppress(OSError):  # nobody reads it; the exit code says it too
         sys.stdout.flush()  # what was said before comes before, also where both go to one file
     with contextlib.suppress(OSError):
@@ -115,6 +116,7 @@ def _keep_bug_report(root: Path, argv: Sequence[str]) -> str:
     import traceback
 
     from blueprint.config.redaction import redact_command
+    from blueprint.prefect_runtime.visible import visible
 
     path = root / "logs" / "bug.log"
     about = f"Blueprint {__version__}\nPython {sys.version}\n{sys.platform}\narguments: {redact_command(argv)}\n\n"

@@ -48,7 +48,7 @@ def refused(error: OSError, path: Path) -> EnvironmentRefused:
 
 
 def not_allowed(path: Path, reason: str) -> EnvironmentRefused:
-    """Return the error that tells who owns a path that this user may not use, and the command that mends it."""
+    """Return the error that tells who owns a path, and the command by which this user may use it."""
 
     def name(uid: int) -> str:
         try:

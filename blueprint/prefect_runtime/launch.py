@@ -1,4 +1,4 @@
-"""Run a module of this package; nothing is found by the folder that the package lies in, and output is escaped.
+"""Run a module of this package, with output escaped, and nothing found by the folder that the package lies in.
 
     python blueprint/prefect_runtime/launch.py blueprint.prefect_runtime.server server start
 
