@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from blueprint.config.settings import Settings
 from blueprint.core import venv
@@ -23,6 +24,7 @@ WORKER_HEARTBEAT_SECONDS = 2
 TOML_HEADER = "# Written by Blueprint (task 6): plain `prefect …` commands in this folder reach its platform.\n"
 # What would lead Prefect or the pipeline elsewhere, and what only the executor and the installers need.
 _NOT_INHERITED = ("PREFECT_", "PIPELINE_", "BLUEPRINT_", "PIP_", "UV_")
+PROXIED = "_BLUEPRINT_PROXY"  # the user's variable that sends plain `prefect` commands to a proxy
 _PYTHON_PATHS = ("PYTHONPATH", "PYTHONHOME", venv.IGNORED_PATH)  # another Prefect may be on them
 
 
@@ -76,7 +78,26 @@ def _lock_digest(workspace: Workspace) -> str:
 
 def for_child(settings: Settings, workspace: Workspace, **more: str) -> dict[str, str]:
     """Return the whole environment of a child process that uses the platform."""
-    return without_prefect(os.environ) | client(settings, workspace) | more
+    return without_prefect(os.environ) | _past_proxies(settings) | client(settings, workspace) | more
+
+
+def own_hosts(settings: Settings) -> tuple[str, ...]:
+    """Return the names of this machine that no proxy needs to be asked for."""
+    reached = (urlsplit(url).hostname or "" for url in (settings.server_url, settings.public_url))
+    return tuple(dict.fromkeys(("127.0.0.1", "localhost", "::1", *reached)))
+
+
+def _past_proxies(settings: Settings) -> dict[str, str]:
+    """Return the variables that keep a proxy of the user's out of the way to the platform; services inherit them."""
+    proxies = {name.lower(): name for name, value in os.environ.items() if value and name.lower().endswith("_proxy")}
+    entries = [entry.strip() for entry in os.environ.get(proxies.get("no_proxy", ""), "").split(",")]
+    missing = [host for host in own_hosts(settings) if host not in entries]
+    if not missing or "*" in entries or not {"http_proxy", "https_proxy", "all_proxy"} & proxies.keys():
+        return {}
+    value = ",".join(filter(None, [*entries, *missing]))
+    asked = proxies.get("http_proxy") or proxies.get("all_proxy") or ""
+    told = {PROXIED: asked} if urlsplit(settings.server_url).hostname in missing else {}
+    return {"no_proxy": value, "NO_PROXY": value} | told
 
 
 def for_server(settings: Settings, workspace: Workspace) -> dict[str, str]:

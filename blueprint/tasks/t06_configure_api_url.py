@@ -68,8 +68,11 @@ def configure_api_url(ctx: Context, control: TaskControl) -> Evidence:
             hint="Take the PREFECT_ lines out of .env, then run `python run_blueprint.py --resume`.",
             details=details,
         )
+    proxy = os.environ.get(environment.PROXIED, "")
+    export = f"export NO_PROXY={','.join(environment.own_hosts(ctx.settings))}"
+    note = f"; {proxy} is set: before plain `prefect` commands type `{export}`" if proxy else ""
     return Evidence(
-        f"a fresh process here uses {ctx.settings.api_url}, home .blueprint/prefect, no ephemeral server",
+        f"a fresh process here uses {ctx.settings.api_url}, home .blueprint/prefect, no ephemeral server{note}",
         details,
         changed=bool(changed),
         reason=f"{' and '.join(changed)} did not say so" if changed else "",

@@ -197,8 +197,9 @@ def test_without_a_package_index_it_is_one_sentence_and_nothing_is_left_half_don
 
 
 def test_a_users_shell_that_points_elsewhere_changes_nothing(installed: Checkout) -> None:
-    installed.must("--phase", "2")
-    elsewhere = {
+    proxy = {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}  # nobody is there
+    installed.must("--phase", "2", env=proxy)
+    elsewhere = proxy | {
         "PREFECT_API_URL": "http://127.0.0.1:9/api",
         "PREFECT_API_KEY": "pnu_elsewhere",
         "PREFECT_PROFILE": "of-somebody-else",
@@ -211,6 +212,7 @@ def test_a_users_shell_that_points_elsewhere_changes_nothing(installed: Checkout
     changed = re.findall(r"\[(\d\d)/30\] changed", finished.output)
     assert changed in ([], ["09"]), finished.output
     assert "Traceback" not in finished.output
+    assert "HTTP_PROXY is set: before plain `prefect` commands type `export NO_PROXY=127.0.0.1," in finished.output
 
 
 def test_two_checkouts_live_side_by_side_and_stop_ends_only_its_own(installed: Checkout, tmp_path: Path) -> None:

@@ -45,6 +45,36 @@ def test_a_shell_that_points_elsewhere_changes_nothing(workspace: Workspace, mon
     assert [name for name, value in found.items() if "elsewhere.example" in value] == []
 
 
+@pytest.mark.parametrize(
+    ("shell", "expected", "told"),
+    [
+        ({}, None, None),
+        ({"HTTP_PROXY": "http://p:1"}, "127.0.0.1,localhost,::1,prefect.example", "HTTP_PROXY"),
+        ({"all_proxy": "http://p:1", "NO_PROXY": "a"}, "a,127.0.0.1,localhost,::1,prefect.example", "all_proxy"),
+        ({"http_proxy": "http://p:1", "no_proxy": "*"}, "*", None),
+        (
+            {"http_proxy": "http://p:1", "no_proxy": "127.0.0.1,localhost"},
+            "127.0.0.1,localhost,::1,prefect.example",
+            None,
+        ),
+    ],
+)
+def test_no_proxy_stands_between_us_and_the_platform(
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    shell: dict[str, str],
+    expected: str | None,
+    told: str | None,
+) -> None:
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    for name, value in shell.items():
+        monkeypatch.setenv(name, value)
+    found = environment.for_child(configured(public_url="https://prefect.example"), workspace)
+    assert found.get("no_proxy") == expected
+    assert found.get(environment.PROXIED) == told
+
+
 def test_nobody_gets_the_settings_of_the_installers_and_of_the_executor(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
