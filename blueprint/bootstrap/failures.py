@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from enum import Enum
 from pathlib import Path
 
+from blueprint.core.credentials import MASK, masked, passwords
 from blueprint.core.errors import EnvironmentRefused
+
+_TELLING_LENGTH = 4  # a shorter text turns up in innocent ones
 
 
 class Cause(Enum):
@@ -86,8 +90,12 @@ def telling_line(output: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Mask user names, passwords and tokens in every address of a text."""
-    return re.sub(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@'\"]*@", r"\1****@", text, flags=re.IGNORECASE)
+    """Mask user names, passwords and tokens in every address of a text, and those of this environment anywhere."""
+    words = {word for value in os.environ.values() if "://" in value for word in value.split()}
+    known = {secret for word in words for secret in passwords(word) if len(secret) >= _TELLING_LENGTH}
+    for secret in sorted(known, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return masked(text)
 
 
 def no_room(folder: Path) -> EnvironmentRefused:

@@ -7,19 +7,20 @@ server's. Standard library only.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from blueprint.config.keys import SECRETS
+from blueprint.core.credentials import SECRET_NAME, passwords
 
 if TYPE_CHECKING:
     from blueprint.config.settings import Settings
 
 MASK = "**********"
 _TELLING_LENGTH = 4  # a shorter text turns up in innocent ones; it is only hidden where it stands alone
-_SECRET_NAME = re.compile(r"passw|passphrase|secret|token|api_?key|credential|private_?key|^pwd$", re.IGNORECASE)
+_SECRET_NAME = re.compile(SECRET_NAME, re.IGNORECASE)
 _TABLES = ("parameters", "acceptance", "deployments")  # settings that may hold a flow's secrets
 _TABLE_SETTING = re.compile(rf"^((?:--set=)?\s*(?:{'|'.join(_TABLES)})\s*=).*", re.DOTALL)
 
@@ -68,6 +69,8 @@ def unjudged(values: Mapping[str, Any]) -> frozenset[str]:
     """Return the secrets in settings that nobody has judged yet: passwords, and parameters whose names say so."""
     found = {str(values[key]) for key in SECRETS if values.get(key)}
     found |= {password for key in (*SECRETS, "data_source") for password in passwords(str(values.get(key) or ""))}
+    login = str(values.get("api_auth_string") or "")
+    found |= {login.partition(":")[2], base64.b64encode(login.encode()).decode()}
     found |= {text for key in _TABLES for text in _by_name(values.get(key))}
     return frozenset(found)
 
@@ -111,15 +114,6 @@ def _forms(schema: Mapping[str, Any], whole: Mapping[str, Any]) -> Iterator[Mapp
     for word in ("allOf", "anyOf", "oneOf"):
         for choice in schema.get(word) or ():
             yield from _forms(choice, whole)
-
-
-def passwords(url: str) -> set[str]:
-    """Return the password in an address, as it is written there and as it is meant; none, mostly."""
-    try:
-        password = urlsplit(url).password or ""
-    except ValueError:
-        return set()
-    return {password, unquote(password)} - {""}
 
 
 def _by_name(value: Any, name: str = "") -> Iterator[str]:

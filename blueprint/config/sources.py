@@ -15,7 +15,7 @@ from blueprint.config import toml_file
 from blueprint.config.defaults import BUNDLED_DEFAULTS
 from blueprint.config.excerpt import excerpt
 from blueprint.config.keys import KEYS, OF_DEPLOYMENT, RENAMED
-from blueprint.config.redaction import passwords
+from blueprint.core.credentials import passwords
 from blueprint.core.errors import UsageError
 
 if TYPE_CHECKING:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,6 +123,18 @@ def test_the_user_sees_the_innermost_cause(output: str, line: str) -> None:
 def test_no_login_in_an_address_is_passed_on(scheme: str, user: str, password: str) -> None:
     text = f"see {scheme}://{user}:{password}@mirror.example/simple and {scheme}://{password}@other.example/x"
     assert without_secrets(text) == f"see {scheme}://****@mirror.example/simple and {scheme}://****@other.example/x"
+
+
+@pytest.mark.parametrize("password", ["pa/ss", "pa'ss", "pa@ss", "p@/'ss", "pa%2Fss"])
+def test_the_configured_passwords_are_passed_on_in_no_form(monkeypatch: pytest.MonkeyPatch, password: str) -> None:
+    index = f"https://user:{password}@mirror.example/simple?token=planted&x=1"
+    monkeypatch.setenv("UV_INDEX", f"https://other.example {index}")
+    told = without_secrets(
+        f"`{index}`: invalid port in '{password}@mirror.example'; token planted; {unquote(password)}"
+    )
+    assert told == "`https://****@mirror.example/simple?token=****&x=1`: invalid port in '****@mirror.example'; " + (
+        "token ****; ****"
+    )
 
 
 def test_what_is_no_address_stays_as_it_is() -> None:

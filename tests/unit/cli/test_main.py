@@ -73,6 +73,7 @@ def contents(root: Path) -> dict[Path, int]:
         ("--set entrypoint=run_blueprint.py:flow", {}, ("entrypoint", "nothing named flow")),
         (f"--set api_auth_string=user:{PLANTED}", {}, ("api_auth_string", "BLUEPRINT_API_AUTH_STRING")),
         (f"--set data_source=http://user:{PLANTED}@host/x", {}, ("data_source", "BLUEPRINT_DATA_SOURCE")),
+        (f"--set data_source=http://host/x?api_key={PLANTED}", {}, ("data_source", "BLUEPRINT_DATA_SOURCE")),
         ("", {"BLUEPRINT_API_AUTH_STRING": PLANTED}, ("api_auth_string", "user:password")),
         ("", {"BLUEPRINT_WAREHOUSE_URL": PLANTED}, ("warehouse_url", "postgresql://")),
         ("verify --set jobs=99", {}, ("jobs", "1 to 30")),

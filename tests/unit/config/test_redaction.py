@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from pydantic import BaseModel, SecretStr
@@ -41,14 +42,16 @@ def test_the_secrets_of_every_acceptance_case_and_the_passwords_of_the_platform_
             "parameters": {"token": "of-default"},
             "acceptance": {"overrides": {"token": "of-case"}, "refused": [{"token": "of-refused"}]},
             "api_auth_string": "user:pass-word",
-            "data_source": "https://reader:of%2Fsource@example.com/metrics",
+            "data_source": "https://reader:of%2Fsource@example.com/metrics?token=of-query",
             "warehouse_url": "postgresql://me:of-database@localhost/warehouse",
         }
     )
-    wanted = {"of-default", "of-case", "of-refused", "user:pass-word", "of%2Fsource", "of/source", "of-database"}
+    wanted = {"of-default", "of-case", "of-refused", "of%2Fsource", "of/source", "of-database", "of-query"}
+    wanted |= {"user:pass-word", "pass-word", base64.b64encode(b"user:pass-word").decode()}
     assert wanted <= redaction.configured(settings, _schema())
     told = redaction.Redactor(wanted)(f"The data source {settings.data_source} does not answer.")
-    assert told == f"The data source https://reader:{redaction.MASK}@example.com/metrics does not answer."
+    address = f"https://reader:{redaction.MASK}@example.com/metrics?token={redaction.MASK}"
+    assert told == f"The data source {address} does not answer."
 
 
 def test_a_secret_is_hidden_inside_sentences_and_nested_facts() -> None:
