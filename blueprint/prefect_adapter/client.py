@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 from blueprint.core.errors import ApiError
+from blueprint.prefect_runtime import own_listener
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -45,7 +46,9 @@ def import_prefect() -> None:
 def client() -> SyncPrefectClient:
     """One client for the whole process; httpx's clients may be shared between threads."""
     from prefect.client.orchestration import get_client
+    from prefect.settings import get_current_settings
 
+    own_listener.require(get_current_settings().api.url or "")
     return get_client(sync_client=True)
 
 

@@ -12,6 +12,7 @@ from blueprint.config.settings import SETTINGS_VARIABLE, Settings
 from blueprint.prefect_adapter import flow_loading
 from blueprint.prefect_adapter.deploy import terms
 from blueprint.prefect_adapter.flow_definition import folder_of
+from blueprint.prefect_runtime import own_listener
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -49,4 +50,5 @@ async def _health_only(runner: Runner) -> FastAPI:
 
 
 if __name__ == "__main__":
+    own_listener.require(os.environ["PREFECT_API_URL"])
     serve([Settings.model_validate(values) for values in json.loads(os.environ[SETTINGS_VARIABLE])], Path.cwd())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import os
 import runpy
 import sys
 import time
@@ -16,7 +17,7 @@ from urllib.parse import quote
 
 import httpx
 
-from blueprint.prefect_runtime import COLD
+from blueprint.prefect_runtime import COLD, own_listener
 from blueprint.prefect_runtime.fork_server import ForkServer, obstacle
 from blueprint.prefect_runtime.forked_run import ForkedRuns, take_place_of_run_id
 
@@ -40,6 +41,7 @@ _NOT_YET = (httpx.codes.NOT_FOUND, httpx.codes.SERVICE_UNAVAILABLE)
 
 def main() -> None:
     """Be the worker, or, in a process that is forked for it, a flow run."""
+    own_listener.require(os.environ.get("PREFECT_API_URL", ""))
     cold = sys.argv[1] == COLD
     if cold:
         del sys.argv[1]

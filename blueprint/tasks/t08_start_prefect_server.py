@@ -36,7 +36,10 @@ def start_server(ctx: Context, control: TaskControl) -> Evidence:
 
 def _begin(ctx: Context, control: TaskControl) -> None:
     """Have server and worker import Prefect at the same time; task 13 waits for the worker."""
+    from blueprint.prefect_runtime import own_listener
+
     ctx.platform.server.begin(control)
-    has_password = ctx.platform.api.authorization is not None  # for a server that is proven ours: not yet
-    if ctx.with_worker and not ctx.settings.serves and not has_password:
+    # The server is not proven ours yet: the worker must see by itself that no other user has the password from it.
+    keeps_password = own_listener.CAN_TELL or ctx.platform.api.authorization is None
+    if ctx.with_worker and not ctx.settings.serves and keeps_password:
         ctx.platform.worker.begin(control)

@@ -12,6 +12,7 @@ from blueprint.core.task import within
 from blueprint.core.workspace import Workspace
 from blueprint.platform.base import ApiEndpoint, ManagedService, Platform
 from blueprint.prefect_adapter.flow_host import FlowHost
+from blueprint.prefect_runtime import own_listener
 from blueprint.processes.log import BEGINNING
 from blueprint.tasks import t08_start_prefect_server as task_8
 from blueprint.tasks.context import Context
@@ -26,10 +27,14 @@ def house(tmp_path: Path) -> Iterator[House]:
     kill_all(made.carriers())
 
 
-@pytest.mark.parametrize(("authorization", "worker"), [(None, "running"), ("Basic abc", "stopped")])
-def test_the_worker_is_begun_before_the_server_is_proven_only_if_it_has_no_password_to_send(
-    house: House, authorization: str | None, worker: str
+@pytest.mark.parametrize(
+    ("authorization", "tells", "worker"),
+    [(None, False, "running"), ("Basic abc", False, "stopped"), ("Basic abc", True, "running")],
+)
+def test_the_worker_is_begun_before_the_server_is_proven_only_if_it_gives_no_password_to_others(
+    house: House, monkeypatch: pytest.MonkeyPatch, authorization: str | None, worker: str, *, tells: bool
 ) -> None:
+    monkeypatch.setattr(own_listener, "CAN_TELL", tells)
     server, other = (ManagedService(house.service(name=name), house.manager) for name in ("server", "worker"))
     api = ApiEndpoint("http://127.0.0.1:1/api", "http://127.0.0.1:1/api", authorization)
     settings, workspace = Settings.model_validate({"entrypoint": "a.py:b"}), Workspace(house.folder)
