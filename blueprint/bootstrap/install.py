@@ -14,8 +14,8 @@ from blueprint.bootstrap import advice, contents, extras, installers
 from blueprint.bootstrap.failures import Cause, no_room
 from blueprint.bootstrap.installed import Difference, compare, scan
 from blueprint.bootstrap.installers import InstallerFailed, requirements_file
-from blueprint.bootstrap.lockfile import Pin, read_lock, select
-from blueprint.core.errors import SetupError
+from blueprint.bootstrap.lockfile import Pin, read_lock, select, with_further
+from blueprint.core.errors import SetupError, UsageError
 from blueprint.core.files import write_whole
 from blueprint.core.task import Evidence, TaskControl
 from blueprint.core.venv import problem, site_packages
@@ -26,7 +26,9 @@ _AS_GOOD_AS_FULL = 1_000_000  # bytes
 _FINAL = (Cause.NO_ROOM, Cause.HASH, Cause.CONFLICT)  # the other installer would meet them as well
 
 
-def installation_problem(workspace: Workspace, *, extra: Sequence[str] = (), files: bool = True) -> str | None:
+def installation_problem(
+    workspace: Workspace, *, extra: Sequence[str] = (), further: Path | None = None, files: bool = True
+) -> str | None:
     """Return how the environment differs from the lock and the extra requirements, or None if it does not.
 
     Starts nothing and changes nothing (0.15 s; 0.01 s without `files`, by names and versions only).
@@ -35,14 +37,26 @@ def installation_problem(workspace: Workspace, *, extra: Sequence[str] = (), fil
     if reason:
         return reason
     site = site_packages(workspace.venv)
-    pins = select(read_lock(workspace.requirements))
-    difference = compare(pins, site, files=files, known=contents.known(workspace.venv))
+    pins = _pins(workspace.requirements, further)
+    difference = compare(select(pins), site, files=files, known=contents.known(workspace.venv))
     # Without the locked packages there is nothing to read the extra requirements with.
     left = extras.unmet(extra, site) if extra and not difference.packages else []
     return "; ".join(filter(None, [str(difference), f"missing: {', '.join(left)}" if left else ""])) or None
 
 
-def install(workspace: Workspace, control: TaskControl, *, lock: str = LOCK, extra: Sequence[str] = ()) -> Evidence:
+def _pins(lock: Path, further: Path | None) -> tuple[Pin, ...]:
+    pins = read_lock(lock)
+    return with_further(pins, further) if further else pins
+
+
+def install(
+    workspace: Workspace,
+    control: TaskControl,
+    *,
+    lock: str = LOCK,
+    extra: Sequence[str] = (),
+    further: Path | None = None,
+) -> Evidence:
     """Make the environment equal to the lock, then add the extra requirements without moving anything locked.
 
     Packages beyond both are left alone.
@@ -51,20 +65,22 @@ def install(workspace: Workspace, control: TaskControl, *, lock: str = LOCK, ext
         workspace: Its `.venv` is healthy.
         control: Of the task.
         lock: The lock file, from the program's folder.
-        extra: Requirements of the user's flows (PEP 508).
+        extra: Requirements of the user's flows (PEP 508). No hash locks them, unless `further` does.
+        further: A lock of the user's own that has all that `extra` needs; installed like `lock`.
 
     Raises:
         SetupError: A package cannot be had, is not the one that was locked, or an extra one conflicts with the lock.
         EnvironmentRefused: The index, the network, the disk or a permission is in the way, or the lock is damaged.
     """
     path = workspace.program / lock
-    work = _Installation(workspace, control, read_lock(path), states=contents.known(workspace.venv))
+    work = _Installation(workspace, control, _pins(path, further), further, contents.known(workspace.venv))
     before = work.difference()
     # Another lock, such as that of the tests, may only add packages: then the services go on.
     if before.packages and before.packages & {pin.name for pin in read_lock(workspace.requirements)}:
         write_whole(workspace.install_stamp, f"{secrets.token_hex(8)}\n")  # first: a kill cannot hide what follows
     if before.packages:
-        work.install(path)
+        with requirements_file([pin.text for pin in work.pins]) as wanted:
+            work.install(wanted if further else path)
     elif before:
         installers.compile_bytecode(workspace, control, before.cut_off)
         work.installer = "compileall"
@@ -87,7 +103,9 @@ def install(workspace: Workspace, control: TaskControl, *, lock: str = LOCK, ext
     needed = select(work.pins)
     prefect = next((f", Prefect {pin.version}" for pin in needed if pin.name == "prefect"), "")
     beyond = f", {len(now.beyond)} beyond the lock" if now.beyond else ""
-    by = f", installed by {work.installer}" if work.installer else ""
+    unhashed = [] if further else list(extra)
+    by = f", unhashed beside them {', '.join(unhashed)}" if unhashed else ""
+    by += f", installed by {work.installer}" if work.installer else ""
     note = f" ({work.notes[0]})" if work.notes else ""
     if unowned:
         note += f"; at every start of Python code runs from {', '.join(unowned)}, which no package has brought"
@@ -96,6 +114,8 @@ def install(workspace: Workspace, control: TaskControl, *, lock: str = LOCK, ext
         {
             "lock": lock,
             "lock_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "requirements_lock": str(further or ""),
+            "unhashed_requirements": unhashed,
             "packages": len(needed),
             "modules_with_bytecode": now.modules,
             "installer": work.installer,
@@ -114,18 +134,20 @@ class _Installation:
     """An installation at work.
 
     Attributes:
-        pins: All packages of the lock, also those of other machines.
+        pins: All packages of the locks, also those of other machines.
+        further: The lock of the user's own, if there is one.
+        states: The states of the packages whose contents were found right, now or before.
         installer: The installer that did the work.
         notes: The reasons why it was not uv at the first attempt, as parts of a sentence.
-        states: The states of the packages whose contents were found right, now or before.
     """
 
     workspace: Workspace
     control: TaskControl
     pins: Sequence[Pin]
+    further: Path | None
+    states: dict[str, str]
     installer: str = ""
     notes: list[str] = field(default_factory=list)
-    states: dict[str, str] = field(default_factory=dict)
 
     def difference(self) -> Difference:
         found = compare(select(self.pins), site_packages(self.workspace.venv), known=self.states)
@@ -139,6 +161,11 @@ class _Installation:
         left = extras.unmet(extra, site)
         if not left:
             return []
+        if self.further:
+            raise UsageError(
+                f"{self.further} does not lock what these need: {', '.join(left)}.",
+                "Renew it with the command in its first lines, or take requirements_lock out to install them unhashed.",
+            )
         with requirements_file(extra) as wanted, requirements_file([str(pin) for pin in locked]) as constraints:
             self.install(wanted, constraints, extra)
         remaining = extras.unmet(extra, site)
@@ -162,6 +189,9 @@ class _Installation:
             self.notes.append(f"uv was not used: only pip is told of {', '.join(pip_only)}")
         what = "the extra requirements" if extra else f"{len(select(self.pins))} packages"
         for name in ("pip",) if pip_only else ("uv", "pip"):
+            if extra and failures and not installers.pip_asks_no_other(workspace, control):
+                self.notes.append("pip was not tried: only uv is told where packages come from")
+                break
             control.waiting(f"installing {what} with {name}")
             for folder in () if extra else self.difference().broken:
                 shutil.rmtree(folder, ignore_errors=True)

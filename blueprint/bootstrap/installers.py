@@ -127,6 +127,22 @@ def reasons_for_pip(workspace: Workspace, control: TaskControl, *, hashed: bool)
     """Return the settings for which pip must do the work: the user has told only pip where packages come from."""
     if uv_is_configured(os.environ, workspace.root):
         return []
+    return _told_to_pip(workspace, control, hashed=hashed)
+
+
+def pip_asks_no_other(workspace: Workspace, control: TaskControl) -> bool:
+    """Tell whether pip may follow uv for what no hash locks: not if only uv is told of an index.
+
+    pip would ask the public index, where anybody can offer a package of the same name.
+    """
+    if os.environ.get("UV_INDEX_STRATEGY"):
+        return False  # pip always takes the newest from all of its indexes
+    if not uv_is_configured(os.environ, workspace.root):
+        return True
+    return bool({"index-url", "no-index"}.intersection(_told_to_pip(workspace, control, hashed=False)))
+
+
+def _told_to_pip(workspace: Workspace, control: TaskControl, *, hashed: bool) -> list[str]:
     python = str(workspace.python) if _has_pip(workspace) else base_python()
     listing = _output([python, "-m", "pip", "config", "list"], pip_environment(os.environ), control)
     return only_for_pip(listing, os.environ, hashed=hashed)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from blueprint.core.errors import EnvironmentRefused
+from blueprint.core.errors import EnvironmentRefused, UsageError
 
 _PIN = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==(?P<version>[^\s;]+)\s*(?:;(?P<marker>.*?))?"
@@ -59,6 +59,26 @@ def read_lock(path: Path) -> tuple[Pin, ...]:
     if not pins:
         raise EnvironmentRefused(f"{path} names no package.", hint)
     return tuple(pins)
+
+
+def with_further(pins: Sequence[Pin], path: Path) -> tuple[Pin, ...]:
+    """Return the pins with those that a lock of the user's own adds.
+
+    Raises:
+        UsageError: It is missing, or has another version of a package.
+        EnvironmentRefused: It cannot be read.
+    """
+    hint = (
+        f"Make it with `uv pip compile requirements.in -c requirements.lock --universal --generate-hashes -o {path}`."
+    )
+    if not path.is_file():
+        raise UsageError(f"requirements_lock names {path}, and there is no such file.", hint)
+    kept = {str(pin) for pin in pins}
+    names = {pin.name for pin in pins}
+    further = [pin for pin in read_lock(path) if str(pin) not in kept]
+    if moved := [str(pin) for pin in further if pin.name in names]:
+        raise UsageError(f"{path} has {', '.join(moved)}, and requirements.lock another version.", hint)
+    return (*pins, *further)
 
 
 def select(pins: Iterable[Pin]) -> tuple[Pin, ...]:

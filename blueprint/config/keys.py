@@ -107,6 +107,11 @@ _PLATFORM_KEYS = {
         "further packages that the flow needs; the locked ones keep their versions",
         'a list of requirements such as ["pandas>=2"]',
     ),
+    "requirements_lock": Key(
+        "the lock file that pins these packages with their hashes, which are checked then",
+        "a file, relative to the project's folder",
+        is_text=True,
+    ),
     "keep_variables": Key(
         "variables of the shell that server, worker and flows are to have; others of these beginnings they do not get",
         "a list of names that begin with PREFECT_, PIP_ or UV_, and say nothing of addresses, folders or passwords",

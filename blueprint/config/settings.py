@@ -58,6 +58,7 @@ class Settings(OfDeployment):
     data_source: Annotated[Text, AfterValidator(validators.data_source)] | None = None
     warehouse_url: WarehouseUrl | None = None
     requirements: tuple[Annotated[Text, AfterValidator(validators.requirement)], ...] = ()
+    requirements_lock: Text | None = None
     keep_variables: tuple[Annotated[Text, AfterValidator(validators.kept_variable)], ...] = ()
     sqlite_locking: Switch = True
     warm_start: Switch = True

@@ -91,6 +91,14 @@ def requirements(
     return tuple(text for text in found if isinstance(text, str)) if isinstance(found, list) else ()
 
 
+def requirements_lock(
+    root: Path, environment: Mapping[str, str], arguments: Iterable[str] = (), remembered: Iterable[str] = ()
+) -> Path | None:
+    """Return the lock file of these packages, as early as `requirements`."""
+    found = read(root, environment, arguments, remembered)[0].get("requirements_lock")
+    return root / found if isinstance(found, str) and found else None
+
+
 def _require_deployment_keys(deployments: object, source: str) -> None:
     for index, table in enumerate(deployments if isinstance(deployments, list) else ()):
         for key in table if isinstance(table, dict) else ():

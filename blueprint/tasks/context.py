@@ -35,11 +35,13 @@ class SetupContext:
     Attributes:
         lock: The lock file to install, from the project's root.
         requirements: Further requirements of the user's flows.
+        requirements_lock: The lock file that has them with their hashes, if the user has made one.
     """
 
     workspace: Workspace
     lock: str = "requirements.lock"
     requirements: tuple[str, ...] = ()
+    requirements_lock: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -15,4 +15,4 @@ def install_locked_set(ctx: SetupContext, control: TaskControl) -> Evidence:
     """Have the installed set equal to the lock, with the flows' further requirements."""
     from blueprint.bootstrap.install import install
 
-    return install(ctx.workspace, control, lock=ctx.lock, extra=ctx.requirements)
+    return install(ctx.workspace, control, lock=ctx.lock, extra=ctx.requirements, further=ctx.requirements_lock)

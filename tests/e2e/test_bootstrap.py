@@ -33,7 +33,7 @@ from blueprint.bootstrap.environment import base_python
 from blueprint.bootstrap.installed import compare, scan
 from blueprint.bootstrap.lockfile import read_lock, select
 from blueprint.core import child
-from blueprint.core.errors import EnvironmentRefused, SetupError
+from blueprint.core.errors import EnvironmentRefused, SetupError, UsageError
 from blueprint.core.task import Evidence, TaskStopped, within
 from blueprint.core.venv import problem, site_packages
 from blueprint.core.workspace import Workspace
@@ -269,6 +269,92 @@ class TestHostileIndex:
         assert refusal.value.what.startswith("A locked package cannot be had as a wheel for Python ")
         assert "alpha" in refusal.value.what
         assert "Source packages are not built" in refusal.value.hint
+
+    def test_what_no_hash_locks_is_not_asked_of_others_than_the_user_told_uv(
+        self, index: Path, tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, uv_on_path: Path
+    ) -> None:
+        """The user's index, which uv is told of, lacks a package; one of its name is where pip looks by itself."""
+        monkeypatch.setenv("PATH", the_path(uv_on_path))
+        alpha = make_wheel(index / "alpha", "alpha", "1.2.0")
+        workspace = a_workspace(tmp_path / "work", lock_line(alpha))
+        install(workspace)
+        monkeypatch.delenv("PIP_INDEX_URL")
+        monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # where pip would look by itself is not for a test
+        monkeypatch.setenv("PIP_RETRIES", "0")
+        make_wheel(wheels, "internal", "99")
+        with pytest.raises(SetupError, match=r"No package fits the extra requirements \(internal\)"):
+            install(workspace, ["internal"])
+        assert version_in(workspace, "internal") == []
+
+    @pytest.mark.parametrize(("strategy", "version"), [("", "1.0"), ("unsafe-best-match", "99")])
+    def test_uv_asks_one_index_after_the_other_unless_the_user_says_otherwise(
+        self,
+        index: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        uv_on_path: Path,
+        strategy: str,
+        version: str,
+    ) -> None:
+        monkeypatch.setenv("PATH", the_path(uv_on_path))
+        alpha = make_wheel(index / "public" / "alpha", "alpha", "1.2.0")
+        make_wheel(index / "public" / "internal", "internal", "99")
+        make_wheel(index / "private" / "internal", "internal", "1.0")
+        address = os.environ["UV_DEFAULT_INDEX"]
+        monkeypatch.setenv("UV_DEFAULT_INDEX", f"{address}/public")
+        monkeypatch.setenv("UV_INDEX", f"{address}/private")
+        if strategy:
+            monkeypatch.setenv("UV_INDEX_STRATEGY", strategy)
+        workspace = a_workspace(tmp_path / "work", lock_line(alpha))
+        evidence = install(workspace, ["internal"])
+        assert version_in(workspace, "internal") == [version]
+        assert "unhashed beside them internal" in evidence.summary
+        assert evidence.details["unhashed_requirements"] == ["internal"]
+
+
+class TestRequirementsLock:
+    """The user's own lock of the further requirements."""
+
+    @pytest.fixture
+    def workspace(self, tmp_path: Path, lock: str, wheels: Path, with_installer: str) -> Workspace:
+        assert with_installer
+        workspace = a_workspace(tmp_path / "work", lock)
+        gamma = make_wheel(wheels, "gamma", "2.0", requires=["delta", "alpha"])
+        text = lock_line(gamma) + lock_line(make_wheel(wheels, "delta", "1.5"))
+        (workspace.root / "my.lock").write_text(text + lock_line(wheels / "alpha-1.2.0-py3-none-any.whl"))
+        return workspace
+
+    def install(self, workspace: Workspace, extra: Sequence[str] = ("gamma",)) -> Evidence:
+        bootstrap.ensure_environment(workspace, within(60))
+        return bootstrap.install(workspace, within(SECONDS), extra=extra, further=workspace.root / "my.lock")
+
+    def test_exactly_its_packages_are_installed(self, workspace: Workspace, wheels: Path) -> None:
+        make_wheel(wheels, "delta", "1.6")
+        evidence = self.install(workspace)
+        assert (evidence.reason, evidence.details["unhashed_requirements"]) == (
+            "missing: alpha, beta-tools, gamma, delta",
+            [],
+        )
+        assert "unhashed" not in evidence.summary
+        assert (version_in(workspace, "gamma"), version_in(workspace, "delta")) == (["2.0"], ["1.5"])
+        assert not self.install(workspace).changed
+        further = workspace.root / "my.lock"
+        assert bootstrap.installation_problem(workspace, extra=["gamma"], further=further) is None
+
+    def test_a_changed_package_is_refused(self, workspace: Workspace, wheels: Path) -> None:
+        make_wheel(wheels, "delta", "1.5", modules={"delta.py": "import os  # not what was locked\n"})
+        with pytest.raises(SetupError, match="not the one that was locked"):
+            self.install(workspace)
+        assert version_in(workspace, "delta") == []
+
+    def test_a_requirement_that_it_does_not_lock_is_refused_and_not_fetched(
+        self, workspace: Workspace, wheels: Path
+    ) -> None:
+        make_wheel(wheels, "epsilon", "1.0")
+        with pytest.raises(UsageError, match=r"my\.lock does not lock what these need: epsilon"):
+            self.install(workspace, ["gamma", "epsilon"])
+        assert version_in(workspace, "epsilon") == []
 
 
 class TestWhereOnlyPipIsConfigured:

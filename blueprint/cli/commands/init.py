@@ -137,12 +137,14 @@ def _is_ready(options: Options, workspace: Workspace, given: Mapping[str, Any], 
     extra = given.get("requirements") or []
     if not isinstance(extra, list) or not all(isinstance(requirement, str) for requirement in extra):
         raise UsageError("requirements is not a list of texts.", """Give it as --set 'requirements=["pandas>=2"]'.""")
+    lock_file = given.get("requirements_lock")
+    further = workspace.root / lock_file if isinstance(lock_file, str) and lock_file else None
     if venv.problem(workspace.venv) is None:
         if not venv.inside(workspace.venv):
             bootstrap.reexec(workspace, options.argv, {"lock": str(lock.fd)})
-        if bootstrap.installation_problem(workspace, extra=extra) is None:
+        if bootstrap.installation_problem(workspace, extra=extra, further=further) is None:
             return True
-    return set_up(SetupContext(workspace, requirements=tuple(extra)), options.argv, lock)
+    return set_up(SetupContext(workspace, requirements=tuple(extra), requirements_lock=further), options.argv, lock)
 
 
 def _draft(

@@ -50,8 +50,9 @@ def _found(options: Options, workspace: Workspace) -> dict[int, str]:
     from blueprint.config import sources
 
     found = {2: "would skip (it is healthy)"}
-    extra = sources.requirements(workspace.root, os.environ, options.settings, remembered(workspace))
-    problem = bootstrap.installation_problem(workspace, extra=extra, files=False)
+    given = (workspace.root, os.environ, options.settings, remembered(workspace))
+    extra, further = sources.requirements(*given), sources.requirements_lock(*given)
+    problem = bootstrap.installation_problem(workspace, extra=extra, further=further, files=False)
     if problem:
         return found | {4: f"would run ({problem})"} | unseen
     found[4] = "would skip if all files are whole (packages and versions are the lock's)"

@@ -71,7 +71,8 @@ def _values(options: Options, workspace: Workspace) -> dict[str, Any]:
 def _settings(workspace: Workspace, given: tuple[str, ...]) -> Settings:
     settings = sources.load(workspace.root, os.environ, given, remembered(workspace))
     for deployment in settings.each():
-        folder, further = workspace.root / deployment.source, bool(deployment.requirements)
+        folder = workspace.root / deployment.source
+        further = bool(deployment.requirements or deployment.requirements_lock)
         validate_entrypoint(deployment.entrypoint, folder, may_be_installed=further)
     return settings
 
@@ -80,8 +81,10 @@ def _carry_out(session: Session, options: Options) -> int:
     workspace, executor = session.workspace, session.executor
     url, error = "", None
     try:
-        extra = sources.requirements(workspace.root, os.environ, options.settings, remembered(workspace))
-        ctx = SetupContext(workspace, requirements=extra)
+        given = (workspace.root, os.environ, options.settings, remembered(workspace))
+        ctx = SetupContext(
+            workspace, requirements=sources.requirements(*given), requirements_lock=sources.requirements_lock(*given)
+        )
         if not venv.inside(workspace.venv) and executor.run(setup_functions(ctx, Stage.SYSTEM)):
             session.close()
             session.interruption.pass_on()

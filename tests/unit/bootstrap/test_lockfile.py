@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
-from blueprint.bootstrap.lockfile import normalised, read_lock, select
-from blueprint.core.errors import EnvironmentRefused
+from blueprint.bootstrap.lockfile import Pin, normalised, read_lock, select, with_further
+from blueprint.core.errors import EnvironmentRefused, UsageError
 
 REPO = Path(__file__).resolve().parents[3]
 LOCKS = [REPO / "requirements.lock", REPO / "tests" / "requirements.lock"]
@@ -41,6 +41,19 @@ def test_a_line_that_pins_nothing_is_named(tmp_path: Path, line: str) -> None:
     lock.write_text(f"good==1 \\\n    {HASH}\n{line}\n")
     with pytest.raises(EnvironmentRefused, match=r"requirements\.lock, line 3: this is not a package"):
         read_lock(lock)
+
+
+def test_a_lock_of_the_users_own_adds_to_it_and_moves_nothing(tmp_path: Path) -> None:
+    pins = [Pin("alpha", "1", "", f"alpha==1 {HASH}")]
+    mine = tmp_path / "my.lock"
+    with pytest.raises(UsageError, match="no such file"):
+        with_further(pins, mine)
+    mine.write_text(f"alpha==1 {HASH}\ngamma==2 ; os_name == 'nt' {HASH}\ngamma==3 {HASH}\n")
+    assert [str(pin) for pin in with_further(pins, mine)] == ["alpha==1", "gamma==2", "gamma==3"]
+    mine.write_text(f"alpha==2 {HASH}\n")
+    with pytest.raises(UsageError, match=r"has alpha==2, and requirements\.lock another version") as refusal:
+        with_further(pins, mine)
+    assert "-c requirements.lock" in refusal.value.hint
 
 
 def test_a_missing_lock_is_one_sentence_with_the_way_on(tmp_path: Path) -> None:

@@ -56,6 +56,13 @@ def test_plan_does_not_forget_them(checkout: Path) -> None:
     assert "would run (missing: delta)" in planned(checkout, *arguments, BLUEPRINT_REQUIREMENTS='["gamma>=2"]')
 
 
+def test_plan_and_run_read_the_lock_that_the_settings_name(checkout: Path) -> None:
+    (checkout / "my.lock").write_text(f"gamma==2 --hash=sha256:{'0' * 64}\n")
+    assert "would run (missing: gamma)" in planned(checkout, BLUEPRINT_REQUIREMENTS_LOCK="my.lock")
+    assert sources.requirements_lock(checkout, {}, ["requirements_lock=my.lock"]) == checkout / "my.lock"
+    assert sources.requirements_lock(checkout, {}) is None
+
+
 def test_a_variable_goes_before_what_an_earlier_command_line_gave(checkout: Path) -> None:
     environment = {"BLUEPRINT_REQUIREMENTS": json.dumps(["of-variable"])}
     earlier = ['requirements=["of-earlier"]']
