@@ -51,6 +51,7 @@ class Options:
     rest: tuple[str, ...] = ()
     target: str = ""
     force: bool = False
+    password: bool = False
 
 
 class _Parser(argparse.ArgumentParser):
@@ -101,6 +102,7 @@ def _parser() -> _Parser:
     parser.add_argument(
         "--jobs", type=_number(1, 30), metavar="N", help="tasks at a time, 8 by default; 1 runs them strictly in order"
     )
+    parser.add_argument("--password", action="store_true", help="with verify: show the password that the UI asks for")
     parser.add_argument("--version", action="version", version=f"Blueprint {__version__}")
     return parser
 
@@ -133,6 +135,8 @@ def parse(argv: Sequence[str]) -> Options:
         raise UsageError(f"`{found.command}` must be the first argument.", "Its own arguments follow it.")
     if chosen and found.command in ("verify", "stop"):
         raise UsageError(f"`{found.command}` does not accept {chosen[0]}.", "Leave it out.")
+    if found.password and found.command != "verify":
+        raise UsageError(f"`{found.command}` does not accept --password.", "Give it to `verify`.")
     return Options(
         command=found.command,
         argv=tuple(argv),
@@ -140,4 +144,5 @@ def parse(argv: Sequence[str]) -> Options:
         resume=found.resume,
         resume_from=found.resume_from,
         settings=settings,
+        password=found.password,
     )

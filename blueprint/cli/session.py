@@ -71,12 +71,13 @@ class Session:
         self.lines.close()
         self.journal.close()
 
-    def finish(self, url: str, error: Exception | None) -> int:
+    def finish(self, url: str, error: Exception | None, *, has_password: bool = False) -> int:
         """Write the end to the journal, the log and the record, and return the exit code.
 
         Args:
             url: The platform's address, if it is known.
             error: Ended the execution before its time; one that is no `BlueprintError` is a bug.
+            has_password: Whether the platform asks for a generated password.
         """
         bug = error is not None and not isinstance(error, BlueprintError)
         interrupted = self.executor.interrupted and not bug
@@ -103,7 +104,8 @@ class Session:
             error, code = error or raised, int(raised.exit_code)
         if error and not bug:  # the error boundary tells of a bug, and where it is kept whole
             self.lines.line(f"Error: {error}")
-        for text in summary.lines(ending, self.log, self.workspace.root, url=url):
+        password = self.workspace.password if has_password else None
+        for text in summary.lines(ending, self.log, self.workspace.root, url=url, password=password):
             self.lines.line(text)
         return code
 

@@ -72,7 +72,7 @@ _PLATFORM_KEYS = {
     "pool": Key("the work pool's name", _NAME, is_text=True),
     "pool_concurrency_limit": Key("how many runs the pool allows at a time", _RUNS),
     "host": Key(
-        "the address that the server listens on; one that others can reach needs api_auth_string",
+        "the address that the server listens on; one that others can reach needs a password",
         "an IP address or localhost",
         is_text=True,
     ),
@@ -88,6 +88,12 @@ _PLATFORM_KEYS = {
     "allowed_origins": Key(
         'further addresses by which the server is known, or whose pages may use its API; "*" lets every page',
         'a list of http(s) addresses without a path, or ["*"]',
+    ),
+    "auth": Key(
+        "the password that the API and the UI ask for; `generated` makes one, which `verify --password` shows",
+        "none, generated or given (in api_auth_string)",
+        default="given with api_auth_string; else generated if others can log in on this machine, else none",
+        is_text=True,
     ),
     "api_auth_string": Key(
         "the user and password that the API and the UI ask for",

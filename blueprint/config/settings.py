@@ -53,6 +53,7 @@ class Settings(OfDeployment):
         default_factory=lambda values: f"http://{addresses.public(values['host'])}:{values['port']}"
     )
     allowed_origins: tuple[Annotated[Text, AfterValidator(validators.origin)], ...] = ()
+    auth: Literal["none", "generated", "given"] | None = None
     api_auth_string: AuthString | None = None
 
     data_source: Annotated[Text, AfterValidator(validators.data_source)] | None = None
@@ -90,11 +91,21 @@ class Settings(OfDeployment):
             raise ValueError(
                 f"port {self.port}, worker_port {self.worker_port} and source_port {self.source_port} must be different"
             )
-        if not addresses.is_loopback(self.host) and self.api_auth_string is None:
+        if self.auth == "given" and self.api_auth_string is None:
+            raise ValueError("auth = given needs a password: set BLUEPRINT_API_AUTH_STRING=user:password")
+        if self.api_auth_string is not None and self.auth in ("none", "generated"):
+            raise ValueError(f"auth is {self.auth}, but api_auth_string gives a password: leave one of them out")
+        if not addresses.is_loopback(self.host) and self.api_auth_string is None and self.auth != "generated":
             raise ValueError(
-                f"host {self.host} is open to others: set BLUEPRINT_API_AUTH_STRING=user:password, or use 127.0.0.1"
+                f"host {self.host} is open to others: set auth = generated or BLUEPRINT_API_AUTH_STRING=user:password, "
+                "or use 127.0.0.1"
             )
         return self
+
+    @property
+    def chosen_auth(self) -> str | None:
+        """The kind of password that the user has chosen; None if the machine's accounts decide."""
+        return self.auth or ("given" if "api_auth_string" in self._given else None)
 
     @property
     def serves(self) -> bool:
@@ -140,7 +151,7 @@ class Settings(OfDeployment):
     def without_secrets(self) -> dict[str, Any]:
         """Return these settings as JSON values that `Settings` accepts, without passwords."""
         # The address is the local one: another is refused without a password, and who reads this does not listen.
-        public = {**dict.fromkeys(SECRETS), "host": "127.0.0.1"}
+        public = {**dict.fromkeys(SECRETS), "auth": None, "host": "127.0.0.1"}
         return self.model_copy(update=public).model_dump(mode="json")
 
     @property

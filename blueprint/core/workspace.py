@@ -56,6 +56,7 @@ class Workspace:
     state = _Below("root", ".blueprint")  # only this user can enter it
     journal = _Below("state", "journal.jsonl")
     archive = _Below("state", "archive")  # the executions that have left the journal
+    password = _Below("state", "password")  # that the API asks for, if it is a generated one
     remembered_settings = _Below("state", "settings.json")  # those that command lines gave
     lost_packages = _Below("state", "lost-packages.txt")  # the user's own that were in an environment before the last
     services = _Below("state", "services")  # the records of the services that were started

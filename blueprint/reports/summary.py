@@ -44,8 +44,8 @@ class Ending:
         )
 
 
-def lines(ending: Ending, log: Path, root: Path, *, url: str = "") -> list[str]:
-    """Return the last lines for the terminal and the log."""
+def lines(ending: Ending, log: Path, root: Path, *, url: str = "", password: Path | None = None) -> list[str]:
+    """Return the last lines for the terminal and the log; a generated `password` is named by its file."""
     counts = ", ".join(f"{count} {status}" for status, count in ending.counts.items())
     tasks = len(ending.plan.planned)
     skipped = ending.counts.get(Status.SKIPPED.value, 0)
@@ -60,6 +60,9 @@ def lines(ending: Ending, log: Path, root: Path, *, url: str = "") -> list[str]:
     text.append(f"Log: {shown}   Record: {shown.with_suffix('.json')}   Journal: .blueprint/journal.jsonl")
     if ending.passed and url:
         text.append(f"Platform: {url}   Try: .venv/bin/prefect deployment ls   Stop: python run_blueprint.py stop")
+        if password:
+            shown = password.relative_to(root)
+            text.append(f"Its UI asks for the password in {shown}, which `run_blueprint.py verify --password` shows.")
     if not ending.passed:
         text.append("To go on: python run_blueprint.py --resume")
     return text

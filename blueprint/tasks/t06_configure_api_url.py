@@ -1,4 +1,4 @@
-"""Task 6: a fresh process in the project folder resolves the platform's URL."""
+"""Task 6: a fresh process in the project folder resolves the platform's URL and password."""
 
 import json
 import os
@@ -9,14 +9,16 @@ from blueprint.core.files import write_whole
 from blueprint.tasks.registry import Context, Evidence, TaskControl, TaskFailed, task
 
 _RESOLVE = """
-import json
+import json, sys
 from prefect.settings import get_current_settings
 settings = get_current_settings()
+password = settings.api.auth_string.get_secret_value() if settings.api.auth_string else ""
 print(json.dumps({
     "api_url": settings.api.url,
     "home": str(settings.home),
     "profiles": str(settings.profiles_path),
     "ephemeral": settings.server.ephemeral.enabled,
+    "password": "the server's" if password == sys.stdin.buffer.read().decode() else "another",
 }))
 """
 
@@ -31,6 +33,7 @@ print(json.dumps({
 )
 def configure_api_url(ctx: Context, control: TaskControl) -> Evidence:
     """Prove that a fresh process in the project folder resolves the platform's URL and its own Prefect home."""
+    from blueprint.config import access
     from blueprint.platform import environment
 
     require_our_home(ctx)
@@ -46,7 +49,8 @@ def configure_api_url(ctx: Context, control: TaskControl) -> Evidence:
     control.waiting("a fresh process to read Prefect's settings")
     env = environment.without_prefect(os.environ)
     ctx.end_child("check-settings", control)
-    finished = ctx.run_child("check-settings", [sys.executable, "-c", _RESOLVE], control, env=env)
+    password = ctx.settings.api_auth_string.get_secret_value() if ctx.settings.api_auth_string else ""
+    finished = ctx.run_child("check-settings", [sys.executable, "-c", _RESOLVE], control, env=env, given=password)
     if finished.returncode != 0:
         raise TaskFailed(
             f"A process in the project folder cannot read Prefect's settings: {finished.last_line()}",
@@ -59,6 +63,7 @@ def configure_api_url(ctx: Context, control: TaskControl) -> Evidence:
         "home": str(ctx.workspace.prefect_home),
         "profiles": str(profiles),
         "ephemeral": False,
+        "password": "the server's",
     }
     wrong = [f"{key} is {details[key]!r}, not {value!r}" for key, value in wanted.items() if details[key] != value]
     if wrong:
@@ -71,9 +76,11 @@ def configure_api_url(ctx: Context, control: TaskControl) -> Evidence:
     proxy = os.environ.get(environment.PROXIED, "")
     export = f"export NO_PROXY={','.join(environment.own_hosts(ctx.settings))}"
     note = f"; {proxy} is set: before plain `prefect` commands type `{export}`" if proxy else ""
+    auth = access.decide(ctx.settings, ctx.workspace)
+    used = f"{ctx.settings.api_url}, home .blueprint/prefect, no ephemeral server, and {auth}"
     return Evidence(
-        f"a fresh process here uses {ctx.settings.api_url}, home .blueprint/prefect, no ephemeral server{note}",
-        details,
+        f"a fresh process here uses {used}{note}",
+        details | {"password": str(auth)},
         changed=bool(changed),
         reason=f"{' and '.join(changed)} did not say so" if changed else "",
     )

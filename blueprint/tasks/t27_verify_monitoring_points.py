@@ -1,7 +1,9 @@
-"""Task 27: health, ready, version, UI, docs, metrics, worker health; no foreign page is answered."""
+"""Task 27: health, ready, version, UI, docs, metrics, worker health, and who is answered."""
+
+from http import HTTPStatus
 
 from blueprint.core.http import NotReady
-from blueprint.tasks.registry import Context, Evidence, TaskControl, task
+from blueprint.tasks.registry import Context, Evidence, TaskControl, TaskFailed, task
 
 _FOREIGN = "http://foreign.example"
 
@@ -11,10 +13,11 @@ _FOREIGN = "http://foreign.example"
     "Verify monitoring points",
     needs=(13, 15),
     timeout=30,
-    proof="health, ready, version, UI, docs, metrics, worker health; no foreign page is answered",
+    proof="health, ready, version, UI, docs, metrics, worker health, and who is answered",
 )
 def verify_monitoring(ctx: Context, control: TaskControl) -> Evidence:
-    """Health, ready, version, UI, API docs, server metrics, worker health; the refusal of a foreign page."""
+    """Health, ready, version, UI, API docs, server metrics, worker health, and who is answered."""
+    from blueprint.config import access
     from blueprint.core.http import get, get_ok
     from blueprint.platform.base import PROBE_SECONDS
     from blueprint.tasks.common.proofs import failing
@@ -45,4 +48,13 @@ def verify_monitoring(ctx: Context, control: TaskControl) -> Evidence:
             if status != 403:
                 raise NotReady(f"a page of {_FOREIGN} is answered HTTP {status}, and can use the server")
         details["foreign pages"] = "refused"
-    return Evidence(f"{', '.join(points)} answer; foreign pages are {details['foreign pages']}", details)
+    refused = get(f"{api.url}/admin/version", timeout=PROBE_SECONDS).status == HTTPStatus.UNAUTHORIZED
+    if refused != (api.authorization is not None):
+        raise TaskFailed(
+            f"The server {'asks' if refused else 'does not ask'} for a password, against its settings.",
+            where_to_look="logs/server.log",
+            hint="Run `python run_blueprint.py stop` and then `--resume-from 8` to start it anew.",
+        )
+    details["password"] = str(access.decide(settings, ctx.workspace))
+    summary = f"{', '.join(points)} answer; foreign pages are {details['foreign pages']}; {details['password']}"
+    return Evidence(summary, details)

@@ -104,7 +104,8 @@ def at_once(checkout: Checkout, count: int) -> Iterator[str]:
     theirs, their_states = by_itself(checkout, by_default)
     checkout.reset()
     checkout.must("--phase", "2")
-    with httpx.Client(base_url=f"{checkout.url}/api", timeout=60, trust_env=False) as api:
+    url = f"{checkout.url}/api"
+    with httpx.Client(base_url=url, auth=checkout.password, timeout=60, trust_env=False) as api:
         ours, states = many_runs(api, count)
     rows = checkout.rows()
     once = sum(rows.get(run) == (ROWS, ROWS) for run in states)

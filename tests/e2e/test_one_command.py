@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import multiprocessing
+import os
 import re
 import stat
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
+from tests.support.browser import chromium, text_with
 from tests.support.checkout import Checkout, Finished, until
 
 FLOW = "Enterprise Data Pipeline"
@@ -28,7 +37,7 @@ def mode(request: pytest.FixtureRequest) -> str:
 def first(installed: Checkout, mode: str) -> Iterator[Finished]:
     """A platform that was just set up, and what the terminal showed."""
     installed.reset()
-    yield installed.must("--phase", "all", "--deploy-with", mode)
+    yield installed.must("--phase", "all", "--deploy-with", mode, "--set", "auth=generated")
     installed.reset()
 
 
@@ -126,6 +135,68 @@ def test_nobody_ends_the_serving_process_by_the_port_of_its_health(installed: Ch
     assert answers == [200, 404]
     time.sleep(1)
     assert httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200
+
+
+_SOMEBODY = 12345
+
+
+def attack(port: int, told: Connection) -> None:
+    """Have the server run a command, as another user of this machine; tells its answers."""
+    "localhost".encode("idna")  # imports what the other user may not read
+    os.setgid(_SOMEBODY)
+    os.setuid(_SOMEBODY)
+
+    def post(path: str, body: object) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("POST", f"/api{path}", json.dumps(body), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        told.send(answer.status)
+        return json.loads(answer.read() or "null")
+
+    found = post("/deployments/filter", {})
+    command = {"state": {"type": "SCHEDULED"}, "job_variables": {"command": "touch taken-over"}}
+    post(f"/deployments/{found[0]['id'] if isinstance(found, list) else uuid.uuid4()}/create_flow_run", command)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be another user")
+def test_another_user_of_the_machine_cannot_run_code_as_the_owner(installed: Checkout) -> None:
+    runs = len(installed.runs())
+    here, there = multiprocessing.Pipe()
+    attacker = multiprocessing.get_context("fork").Process(target=attack, args=(installed.port, there))
+    attacker.start()
+    attacker.join(60)
+    assert [here.recv(), here.recv()] == [401, 401]
+    assert len(installed.runs()) == runs
+
+
+def test_the_generated_password_is_shown_on_demand_and_is_in_no_file_that_does_not_need_it(
+    first: Finished, installed: Checkout
+) -> None:
+    assert installed.password
+    _, password = installed.password
+    assert f":{password} (as set)" in installed.must("verify", "--password").output
+    assert ".blueprint/password" in first.output
+    assert password not in first.output + installed.must("verify").output + installed.must("plan").output
+    lines = [" ".join(process.cmdline()) for family in installed.processes().values() for process in family]
+    assert len(lines) >= 3
+    assert [line for line in lines if password in line] == []
+    files = [path for path in installed.root.rglob("*") if path.is_file() and ".venv" not in path.parts]
+    holding = {path for path in files if password.encode() in path.read_bytes()}
+    assert holding == {installed.workspace.password, installed.root / "prefect.toml"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in holding} == {0o600}
+
+
+@deployed_to_the_pool
+def test_the_ui_asks_a_browser_for_the_password_and_shows_the_deployment_to_whoever_has_it(
+    installed: Checkout, tmp_path: Path
+) -> None:
+    assert installed.password
+    with chromium(tmp_path) as browser:
+        browser.get(f"{installed.url}/deployments")
+        assert "production-etl" not in text_with(browser, "Login")
+        field = browser.find_element(By.CSS_SELECTOR, "input[type=password]")
+        field.send_keys(":".join(installed.password), Keys.ENTER)
+        text_with(browser, "production-etl", FLOW)
 
 
 @deployed_to_the_pool

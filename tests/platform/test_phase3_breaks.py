@@ -212,6 +212,12 @@ def test_27_a_frozen_server_is_told(platform: Platform) -> None:
     assert outcome.failed_saying("health: "), outcome
 
 
+def test_27_a_server_that_asks_nobody_for_the_password_of_the_settings_is_told(platform: Platform) -> None:
+    outcome = platform.call(27, auth="given", api_auth_string="user:password")
+    assert outcome.failed_saying("does not ask for a password, against its settings"), outcome
+    assert platform.call(27).details["password"] == "no password (as set)"
+
+
 # --- 30 Final system verification ------------------------------------------------------------------------------------
 
 

@@ -229,15 +229,23 @@ class Checkout:
         """The server."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def password(self) -> tuple[str, str] | None:
+        """The user and the password that were generated here: where others can log in, each platform has one."""
+        kept = self.workspace.password
+        user, colon, password = kept.read_text().strip().partition(":") if kept.exists() else ("", "", "")
+        return (user, password) if colon else None
+
     def get(self, path: str) -> Any:
         """GET from the API."""
-        answer = httpx.get(f"{self.url}/api{path}", timeout=30, **PLAIN)
+        answer = httpx.get(f"{self.url}/api{path}", auth=self.password, timeout=30, **PLAIN)
         answer.raise_for_status()
         return answer.json()
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """POST to the API."""
-        answer = httpx.post(f"{self.url}/api{path}", json=dict(body), timeout=30, **PLAIN)
+        url = f"{self.url}/api{path}"
+        answer = httpx.post(url, json=dict(body), auth=self.password, timeout=30, **PLAIN)
         answer.raise_for_status()
         return answer.json()
 

@@ -66,13 +66,16 @@ def copy_checkout(folder: Path, *, bytecode: bool = False) -> Path:
 
 
 class Tasks:
-    """The tasks of a folder, called in another process: `call` gives how one ended."""
+    """The tasks of a folder, called in another process: `call` gives how one ended.
+
+    They ask for no password, whoever can log in on this machine, unless the settings say otherwise.
+    """
 
     def __init__(self, root: Path, *settings: str, python: str | Path = sys.executable) -> None:
         self.root = root
         self._log = (root.parent / f"{root.name}-tasks.log").open("ab")
         self._process = subprocess.Popen(
-            [str(python), str(_CALLER), str(root), *settings],
+            [str(python), str(_CALLER), str(root), "auth=none", *settings],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

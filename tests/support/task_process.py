@@ -33,22 +33,24 @@ def main() -> None:
     root = Path(sys.argv[1])
     sys.path[0] = str(root)
     os.chdir(root)
-    from blueprint.config import sources
+    from blueprint.config import access, sources
     from blueprint.core.workspace import Workspace
     from blueprint.platform import environment
 
     settings = sources.load(root, {}, sys.argv[2:])
     Workspace(root).prepare()
-    environment.apply_to_self(settings, Workspace(root))
+    environment.apply_to_self(access.with_password(settings, Workspace(root), make=True), Workspace(root))
     for line in sys.stdin:
         answers.write(json.dumps(_answer(json.loads(line), root, settings)) + "\n")
         answers.flush()
 
 
 def _answer(request: dict[str, Any], root: Path, settings: Settings) -> dict[str, Any]:
+    from blueprint.config import access
     from blueprint.config.redaction import REDACTOR
     from blueprint.config.settings import Settings
     from blueprint.core.task import within
+    from blueprint.core.workspace import Workspace
     from blueprint.execution.events import Event, TaskFinished
     from blueprint.execution.executor import Executor
     from blueprint.execution.outcome import TaskOutcome, combine
@@ -58,7 +60,7 @@ def _answer(request: dict[str, Any], root: Path, settings: Settings) -> dict[str
 
     if request["changes"]:
         settings = Settings.model_validate(settings.model_dump(mode="json") | request["changes"])
-    ctx = _context(root, settings, request["origin"])
+    ctx = _context(root, access.with_password(settings, Workspace(root), make=True), request["origin"])
     if request["task"] == "stop":
         return {"stopped": ctx.services.stop_all(within(request["seconds"]))}
     waited: list[str] = []

@@ -155,11 +155,12 @@ def _draft(
     Returns:
         The table as TOML, the settings that it is read as, and sentences that the user should read.
     """
+    from blueprint.config import access
     from blueprint.config.settings import Settings as Model
     from blueprint.platform import environment
     from blueprint.prefect_adapter.flow_host import FlowHost
 
-    anything = Model.model_validate({"entrypoint": "flow.py:flow"})
+    anything = access.with_password(Model.model_validate({"entrypoint": "flow.py:flow"}), workspace)
     environment.apply_to_self(anything, workspace)  # a flow that asks its server at import asks no other than ours
     with contextlib.closing(FlowHost(workspace)) as flows:
         name = place.name or _only_flow(flows, place)

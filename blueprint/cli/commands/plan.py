@@ -57,11 +57,14 @@ def _found(options: Options, workspace: Workspace) -> dict[int, str]:
         return found | {4: f"would run ({problem})"} | unseen
     found[4] = "would skip if all files are whole (packages and versions are the lock's)"
 
+    from blueprint.config import access
     from blueprint.platform import environment, status
 
     settings = sources.load(workspace.root, os.environ, options.settings, remembered(workspace))
+    settings = access.with_password(settings, workspace)
     toml = workspace.root / "prefect.toml"
     same = toml.is_file() and toml.read_text(encoding="utf-8") == environment.prefect_toml(settings, workspace)
+    same = same and (settings.api_auth_string is not None or access.decide(settings, workspace).auth == "none")
     found[6] = "would skip (prefect.toml says so)" if same else "would run (prefect.toml does not say so)"
     checks = {check.name: check for check in status.look(settings, workspace)}
     found[8] = _would(checks["server"])

@@ -79,7 +79,7 @@ def _settings(workspace: Workspace, given: tuple[str, ...]) -> Settings:
 
 def _carry_out(session: Session, options: Options) -> int:
     workspace, executor = session.workspace, session.executor
-    url, error = "", None
+    url, password, error = "", False, None
     try:
         given = (workspace.root, os.environ, options.settings, remembered(workspace))
         ctx = SetupContext(
@@ -91,8 +91,12 @@ def _carry_out(session: Session, options: Options) -> int:
             bootstrap.reexec(workspace, options.argv, session.handover())
         if executor.run(setup_functions(ctx, Stage.SYSTEM, Stage.BARE)):
             importlib.invalidate_caches()
+            from blueprint.config import access
+
             settings = _judged_settings(session)
+            settings = access.with_password(settings, workspace, make=True)
             url = settings.public_url
+            password = access.decide(settings, workspace).auth == "generated"
             _run_platform_tasks(session, settings)
         else:  # records each of them as blocked
             executor.run(setup_functions(ctx, Stage.INSTALLED))
@@ -101,7 +105,7 @@ def _carry_out(session: Session, options: Options) -> int:
     except Exception as bug:
         session.finish(url, bug)
         raise
-    return session.finish(url, error)
+    return session.finish(url, error, has_password=password)
 
 
 def _judged_settings(session: Session) -> Settings:

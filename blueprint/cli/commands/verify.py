@@ -22,10 +22,11 @@ def run(options: Options, workspace: Workspace) -> int:
     checks: list[Check] = []
     if not problem:
         try:
-            from blueprint.config import sources
+            from blueprint.config import access, sources
             from blueprint.platform import status
 
             settings = sources.load(workspace.root, os.environ, options.settings, remembered(workspace))
+            settings = access.with_password(settings, workspace)
             checks = status.look(settings, workspace)
         except ImportError as error:  # an installation that failed leaves nothing, or a part
             if (error.name or "").startswith("blueprint"):
@@ -37,6 +38,10 @@ def run(options: Options, workspace: Workspace) -> int:
         return ExitCode.TASK_FAILED
     for check in checks:
         print(visible(f"{check.state:<7} {check.name}: {check.detail}"))
+    if options.password:
+        found = access.decide(settings, workspace)
+        secret = settings.api_auth_string.get_secret_value() if settings.api_auth_string else "not made yet"
+        print(f"password: {'none' if found.auth == 'none' else secret} ({found.reason})")
     if all(check.state == "up" for check in checks):
         return ExitCode.PROVEN
     print("Restore it with: python run_blueprint.py --phase all")

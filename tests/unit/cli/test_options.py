@@ -98,6 +98,7 @@ def refusal(*argv: str) -> str:
         ("frobnicate", ("frobnicate", "verify")),
         ("stop --phase 1", ("--phase", "stop")),
         ("verify --resume", ("--resume", "verify")),
+        ("plan --password", ("--password", "verify")),
     ],
 )
 def test_whoever_mistypes_reads_what_was_wrong_and_what_is_accepted(line: str, names: tuple[str, ...]) -> None:
@@ -126,6 +127,7 @@ def test_arguments_mean_what_the_help_says() -> None:
     assert parse(["--resume-from", "14"]).resume_from == 14
     assert parse(["plan", "--resume"]) == Options("plan", ("plan", "--resume"), resume=True)
     assert parse(["--port", "5200", "--set", "cron=@daily"]).settings == ("cron=@daily", "port=5200")
+    assert parse(["verify", "--password"]).password
     assert parse(["test", "-k", "x", "--help"]).rest == ("-k", "x", "--help")
 
 

@@ -128,13 +128,18 @@ def test_verify_and_plan_send_no_password_to_whoever_has_taken_our_port(installe
         secret = {"BLUEPRINT_API_AUTH_STRING": "admin:planted-secret"}
         code, output = _run(installed, "verify", "--port", port, **secret)
         planned = _run(installed, "plan", "--port", port, **secret)
+        Workspace(installed).prepare()
+        Workspace(installed).password.write_text("blueprint:generated-secret\n")
+        _, shown = _run(installed, "verify", "--port", port, "--password", BLUEPRINT_AUTH="generated")
     finally:
         impostor.kill()
     asked = impostor.stdout.read()
     impostor.wait()
     assert (code, planned[0]) == (1, 0)
     assert [line.split()[0] for line in output.splitlines()[:4]] == ["down", "down", "unknown", "unknown"], output
-    assert "up " not in output
+    assert "up " not in output + shown
+    assert "password: blueprint:generated-secret (as set)" in shown.splitlines()
+    assert "secret" not in output + planned[1]
     assert [line for line in asked.splitlines() if "None" not in line] == []
 
 

@@ -76,7 +76,19 @@ def test_a_proxy_in_front_of_the_server_is_what_browsers_are_told() -> None:
 def test_a_server_open_to_others_without_a_password_is_refused(host: str) -> None:
     with pytest.raises(ValidationError, match="open to others"):
         made(host=host)
+    with pytest.raises(ValueError, match="open to others"):
+        made(host=host, auth="none")
     assert made(host=host, api_auth_string="user:pw").host == host
+    assert made(host=host, auth="generated").host == host
+
+
+def test_a_password_that_contradicts_its_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs a password"):
+        made(auth="given")
+    for auth in ("none", "generated"):
+        with pytest.raises(ValueError, match="leave one of them out"):
+            made(auth=auth, api_auth_string="user:pw")
+    assert made(auth="given", api_auth_string="user:pw").auth == "given"
 
 
 def test_secrets_do_not_show_in_what_is_printed() -> None:
