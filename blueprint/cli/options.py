@@ -52,6 +52,7 @@ class Options:
     target: str = ""
     force: bool = False
     password: bool = False
+    deep: bool = False
 
 
 class _Parser(argparse.ArgumentParser):
@@ -103,6 +104,7 @@ def _parser() -> _Parser:
         "--jobs", type=_number(1, 30), metavar="N", help="tasks at a time, 8 by default; 1 runs them strictly in order"
     )
     parser.add_argument("--password", action="store_true", help="with verify: show the password that the UI asks for")
+    parser.add_argument("--deep", action="store_true", help="with verify: read every file of the installed packages")
     parser.add_argument("--version", action="version", version=f"Blueprint {__version__}")
     return parser
 
@@ -135,8 +137,9 @@ def parse(argv: Sequence[str]) -> Options:
         raise UsageError(f"`{found.command}` must be the first argument.", "Its own arguments follow it.")
     if chosen and found.command in ("verify", "stop"):
         raise UsageError(f"`{found.command}` does not accept {chosen[0]}.", "Leave it out.")
-    if found.password and found.command != "verify":
-        raise UsageError(f"`{found.command}` does not accept --password.", "Give it to `verify`.")
+    for name in ("password", "deep"):
+        if getattr(found, name) and found.command != "verify":
+            raise UsageError(f"`{found.command}` does not accept --{name}.", "Give it to `verify`.")
     return Options(
         command=found.command,
         argv=tuple(argv),
@@ -145,4 +148,5 @@ def parse(argv: Sequence[str]) -> Options:
         resume_from=found.resume_from,
         settings=settings,
         password=found.password,
+        deep=found.deep,
     )

@@ -28,6 +28,12 @@ def run(options: Options, workspace: Workspace) -> int:
             settings = sources.load(workspace.root, os.environ, options.settings, remembered(workspace))
             settings = access.with_password(settings, workspace)
             checks = status.look(settings, workspace)
+            if options.deep:
+                from blueprint import bootstrap
+
+                wrong, seen = bootstrap.examine(workspace)
+                state = status.State.DOWN if wrong else status.State.UP
+                checks.insert(0, status.Check("environment", state, wrong or seen))
         except ImportError as error:  # an installation that failed leaves nothing, or a part
             if (error.name or "").startswith("blueprint"):
                 raise

@@ -99,6 +99,7 @@ def refusal(*argv: str) -> str:
         ("stop --phase 1", ("--phase", "stop")),
         ("verify --resume", ("--resume", "verify")),
         ("plan --password", ("--password", "verify")),
+        ("--deep", ("--deep", "verify")),
     ],
 )
 def test_whoever_mistypes_reads_what_was_wrong_and_what_is_accepted(line: str, names: tuple[str, ...]) -> None:
@@ -128,6 +129,7 @@ def test_arguments_mean_what_the_help_says() -> None:
     assert parse(["plan", "--resume"]) == Options("plan", ("plan", "--resume"), resume=True)
     assert parse(["--port", "5200", "--set", "cron=@daily"]).settings == ("cron=@daily", "port=5200")
     assert parse(["verify", "--password"]).password
+    assert parse(["verify", "--deep"]).deep
     assert parse(["test", "-k", "x", "--help"]).rest == ("-k", "x", "--help")
 
 

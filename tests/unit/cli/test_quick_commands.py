@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from blueprint.bootstrap.environment import base_python
 from blueprint.core.task import within
 from blueprint.core.workspace import Workspace
 from tests.support.live_platform import copy_checkout
+from tests.support.wheels import lock_line, make_wheel
 from tests.unit.processes.helpers import House, kill_all, make_house, runs
 
 
@@ -84,6 +86,27 @@ def test_verify_and_plan_of_an_installed_checkout_change_nothing_and_use_no_pyth
         ]
         assert _run(root, "plan", "--port", "1", python=python, PYTHONPATH=str(foreign))[0] == 0
     assert _files(root) == before
+
+
+def test_verify_deep_reads_what_looks_unchanged(installed: Path) -> None:
+    site = next(Workspace(installed).venv.glob("lib/python*/site-packages"))
+    wheel = make_wheel(installed / "wheels", "alpha", "1")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    Workspace(installed).requirements.write_text(lock_line(wheel))
+    code, output = _run(installed, "verify", "--deep", "--port", "1")
+    assert output.splitlines()[0] == (
+        "up      environment: 1 packages, every file as it was installed; "
+        "at every start code runs from borrowed.pth, which no package has brought"
+    )
+    (site / "alpha" / "part.py").write_text("PART = 2\n")
+    for arguments, expected in (
+        (("verify", "--deep"), "down    environment: alpha is damaged"),
+        (("verify",), "down    server"),
+    ):
+        code, output = _run(installed, *arguments, "--port", "1")
+        assert (code, output.splitlines()[0].startswith(expected)) == (1, True), output
+    assert "alpha/part.py is not what was installed" in _run(installed, "verify", "--deep", "--port", "1")[1]
 
 
 @pytest.mark.parametrize("damage", ["missing", "unreadable"])
