@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from blueprint.bootstrap import extras
 from blueprint.bootstrap.environment import how_to_get_venv
-from blueprint.bootstrap.failures import Cause, no_room
-from blueprint.bootstrap.installers import InstallerFailed, log_file
+from blueprint.bootstrap.failures import Cause, InstallerFailed, no_room
+from blueprint.bootstrap.installers import log_file
 from blueprint.bootstrap.lockfile import Pin
 from blueprint.core.errors import BlueprintError, EnvironmentRefused, SetupError
 from blueprint.core.venv import dotted

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blueprint.bootstrap.failures import Cause
-from blueprint.bootstrap.installers import InstallerFailed
+from blueprint.bootstrap.failures import Cause, InstallerFailed
 from blueprint.bootstrap.lockfile import Pin, normalised
 from blueprint.core.errors import SetupError, UsageError
 

@@ -28,6 +28,21 @@ class Cause(Enum):
     OTHER = "the installer failed"
 
 
+class InstallerFailed(Exception):
+    """An installer could not do its work.
+
+    Attributes:
+        line: The line of its output that tells the reason.
+        output: All of its output, without secrets.
+    """
+
+    def __init__(self, cause: Cause, line: str, output: str = "") -> None:
+        super().__init__(line)
+        self.cause = cause
+        self.line = line
+        self.output = output
+
+
 _REFUSED = (
     r"40[13] (?:Unauthorized|Forbidden|Client Error)|HTTP error 40[13]|407 Proxy|407 \(Proxy|Proxy Authentication"
 )
@@ -69,7 +84,8 @@ _BUILD_ERROR = re.compile(r"fatal error: |(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Ex
 
 def cause_of(output: str) -> Cause:
     """Return the kind of a failure by the wording of uv and pip; `OTHER` if the wording is not known."""
-    return next((cause for cause, signs in _SIGNS if re.search(signs, output)), Cause.OTHER)
+    text = _unwrapped(output)
+    return next((cause for cause, signs in _SIGNS if re.search(signs, text)), Cause.OTHER)
 
 
 def telling_line(output: str) -> str:
@@ -79,7 +95,7 @@ def telling_line(output: str) -> str:
         lines = _lines(build[1] or build[2])
         errors = [line for line in lines if _BUILD_ERROR.search(line)]
         return (errors[-1:] or lines[-1:] or ["its build failed and said nothing"])[0][:300]
-    lines = _lines(output)
+    lines = _lines(_unwrapped(output))
     causes = [line for line in lines if re.match(r"Caused by:|cause:|╰─▶", line, re.IGNORECASE)]
     errors = [line for line in lines if _ERROR.match(line)]
     broken = re.findall(r"connection broken by (.*)", output)  # pip warns of it, and then says that nothing was found
@@ -104,6 +120,11 @@ def no_room(folder: Path) -> EnvironmentRefused:
         f"The disk ran full while {folder} was filled.",
         "Free some space (1.5 GB are needed), then run the same command again.",
     )
+
+
+def _unwrapped(output: str) -> str:
+    """Join the lines of a cause that uv has wrapped."""
+    return re.sub(r"^ *cause: .*(?:\n {9}\S.*)+", lambda cause: " ".join(cause[0].split()), output, flags=re.MULTILINE)
 
 
 def _lines(text: str) -> list[str]:

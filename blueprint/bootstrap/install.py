@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from blueprint.bootstrap import advice, contents, extras, installers
-from blueprint.bootstrap.failures import Cause, no_room
+from blueprint.bootstrap.failures import Cause, InstallerFailed, no_room
 from blueprint.bootstrap.installed import Difference, compare, scan
-from blueprint.bootstrap.installers import InstallerFailed, requirements_file
+from blueprint.bootstrap.installers import requirements_file
 from blueprint.bootstrap.lockfile import Pin, read_lock, select, with_further
 from blueprint.core.errors import SetupError, UsageError
 from blueprint.core.files import write_whole

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from blueprint.bootstrap.environment import ask, base_python
-from blueprint.bootstrap.failures import Cause, cause_of, telling_line, without_secrets
+from blueprint.bootstrap.failures import Cause, InstallerFailed, cause_of, telling_line, without_secrets
 from blueprint.bootstrap.lockfile import Pin
+from blueprint.bootstrap.progress import Progress
 from blueprint.bootstrap.second_look import broken_off, skipped_page
 from blueprint.bootstrap.sources import only_for_pip, pip_environment, uv_environment, uv_is_configured
 from blueprint.core import child
@@ -29,21 +30,6 @@ _UNMET = re.compile(r"\brequire(?:s|ment)\b")
 _AS_LOCKED = ("--require-hashes", "--only-binary", ":all:")
 _ANEW = "Remove the folder .venv, then run the same command again."
 _PIP_VERSION = "import pip; print('pip', pip.__version__)"  # a quarter of the time of `pip --version`
-
-
-class InstallerFailed(Exception):
-    """An installer could not do its work.
-
-    Attributes:
-        line: The line of its output that tells the reason.
-        output: All of its output, without secrets.
-    """
-
-    def __init__(self, cause: Cause, line: str, output: str = "") -> None:
-        super().__init__(line)
-        self.cause = cause
-        self.line = line
-        self.output = output
 
 
 def log_file(workspace: Workspace) -> Path:
@@ -115,9 +101,11 @@ def install_with_pip(
         if failure.cause is Cause.HASH and (broken := broken_off(failure.output, control)):
             raise InstallerFailed(Cause.NETWORK, broken, failure.output) from failure
         if failure.cause is Cause.UNKNOWN_PACKAGE:
-            done = child.run([*argv, "-vv"], control, env=environment, cwd=workspace.root)
-            if skipped := without_secrets(skipped_page(done.output)):
-                raise InstallerFailed(cause_of(skipped), skipped[:300], failure.output) from failure
+            try:
+                _run(workspace, control, [*argv, "-vv"], environment)
+            except InstallerFailed as again:
+                if skipped := skipped_page(again.output)[:300]:
+                    raise InstallerFailed(cause_of(skipped), skipped, failure.output) from failure
         raise
     compile_bytecode(workspace, control)
     return f"{version} ({program[0]})"
@@ -232,14 +220,21 @@ def _output(argv: Sequence[str], environment: Mapping[str, str], control: TaskCo
 
 def _run(workspace: Workspace, control: TaskControl, argv: Sequence[str], environment: Mapping[str, str]) -> None:
     try:
-        done = child.run(argv, control, env=environment, cwd=workspace.root)
+        done = child.run(argv, control, env=environment, cwd=workspace.root, watch=Progress(control, argv, environment))
     except OSError as error:
         raise InstallerFailed(Cause.OTHER, f"{argv[0]} cannot be started: {error}") from error
+    except InstallerFailed as stall:
+        _log(workspace, argv, visible(without_secrets(f"{stall.output}\n{stall.line}")))
+        raise
     output = visible(without_secrets(done.output + done.errors))
+    _log(workspace, argv, output)
+    if done.returncode != 0:
+        raise InstallerFailed(cause_of(output), telling_line(output), output)
+
+
+def _log(workspace: Workspace, argv: Sequence[str], output: str) -> None:
     # On a disk that ran full it cannot be kept; what the installer itself met there is what the user must hear.
     with contextlib.suppress(OSError):
         fd = os.open(log_file(workspace), os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
         with os.fdopen(fd, "w", encoding="utf-8") as log:
             log.write(f"$ {without_secrets(' '.join(argv))}\n{output}\n")
-    if done.returncode != 0:
-        raise InstallerFailed(cause_of(output), telling_line(output), output)

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -48,6 +48,7 @@ def run(
     niceness: int = 0,
     given: str = "",
     umask: int = -1,
+    watch: Callable[[int, str], None] | None = None,
 ) -> Finished:
     """Run a command until it ends, then kill what is left of its process group.
 
@@ -60,6 +61,7 @@ def run(
         niceness: 0 to 19; a higher one leaves the processor to others.
         given: Text for its standard input.
         umask: The rights that the files which it makes do not have; by default this process's.
+        watch: Called while it runs, with its pid and its output so far; what it raises ends the command.
 
     Raises:
         TaskStopped: Interrupted, or out of time.
@@ -82,24 +84,33 @@ def run(
         if niceness:
             with contextlib.suppress(OSError):  # it has ended already
                 os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
-        return _finished(process, str(argv[0]), control, end)
+        return _finished(process, str(argv[0]), control, end, watch)
     finally:
         _kill_group(process)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=2)
 
 
-def _finished(process: subprocess.Popen[str], program: str, control: TaskControl, end: float) -> Finished:
+def _finished(
+    process: subprocess.Popen[str],
+    program: str,
+    control: TaskControl,
+    end: float,
+    watch: Callable[[int, str], None] | None,
+) -> Finished:
     while True:
         try:
             output, errors = process.communicate(timeout=_POLL_SECONDS)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired as running:
             if process.poll() is not None:  # it has ended, and what it left holds its output open
                 _kill_group(process)
             if control.stopped.is_set():
                 raise TaskStopped("interrupted") from None
             if control.clock() >= end:
                 raise TaskStopped(f"{program} did not end in time") from None
+            if watch:
+                so_far: list[bytes] = [running.stdout or b"", running.stderr or b""]  # bytes, whatever the encoding
+                watch(process.pid, b"".join(so_far).decode("utf-8", "replace"))
         else:
             return Finished(process.returncode, output, errors)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from blueprint import bootstrap
+from blueprint.bootstrap import progress
 from blueprint.core.errors import BlueprintError, ExitCode
 from blueprint.core.task import within
 from blueprint.core.venv import site_packages
@@ -36,7 +37,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "uv").symlink_to(uv if Path(uv).exists() else str(shutil.which("uv")))
     monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path / "bin"), "/usr/bin", "/bin"]))
-    wheel = make_wheel(tmp_path / "wheels", "alpha", "1.2.0")
+    monkeypatch.setattr(progress, "STALL_SECONDS", 2)
+    monkeypatch.setattr(progress, "TELL_SECONDS", 0.5)
+    big = {"alpha/__init__.py": "", "alpha/data": "x" * 2_000_000}  # uv names a package of more than one megabyte
+    wheel = make_wheel(tmp_path / "wheels", "alpha", "1.2.0", modules=big)
     (tmp_path / "work").mkdir()
     made = Workspace(tmp_path / "work")
     made.requirements.write_text(lock_line(wheel))
@@ -96,3 +100,37 @@ def test_a_folder_that_the_installers_may_not_write_is_told_as_that(
     assert "The installer may not write where it must: " in str(error)
     assert str(folder) in str(error)
     assert error.exit_code == ExitCode.ENVIRONMENT
+
+
+def test_a_slow_index_is_waited_for_and_the_package_at_work_is_told(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "STALL_SECONDS", 10)
+    told: list[str] = []
+    control = within(100)
+    control.tell = told.append
+    with index(tmp_path / "wheels", "slow") as url:
+        for name in ("UV_DEFAULT_INDEX", "PIP_INDEX_URL"):
+            monkeypatch.setenv(name, url)
+        evidence = bootstrap.install(workspace, control)
+    assert evidence.details["installer"].startswith("uv "), evidence.details
+    assert [text for text in told if re.fullmatch(r"uv is at alpha, \d MB read and written", text)], told
+
+
+def test_a_uv_that_hangs_is_told_and_leaves_time_for_pip(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uv = tmp_path / "bin" / "uv"
+    uv.unlink()
+    uv.write_text('#!/bin/sh\n[ "$1" = --version ] && echo uv 0.9.9 && exit 0\nexec sleep 600\n')
+    uv.chmod(0o755)
+    told: list[str] = []
+    control = within(100)
+    control.tell = told.append
+    with index(tmp_path / "wheels") as url:
+        for name in ("UV_DEFAULT_INDEX", "PIP_INDEX_URL"):
+            monkeypatch.setenv(name, url)
+        evidence = bootstrap.install(workspace, control)
+    assert "(uv failed: no byte for 2 s)" in evidence.summary
+    assert "pip" in evidence.details["installer"]
+    assert [text for text in told if re.fullmatch(r"uv is at the index, no byte for \d s", text)], told

@@ -74,9 +74,9 @@ def _wheel(handler: BaseHTTPRequestHandler, wheel: Path, fault: str, end: thread
         handler.wfile.flush()
         if fault == "stalled":
             end.wait()
-        for byte in body[half:] if fault == "slow" else b"":
-            handler.wfile.write(bytes([byte]))
-            end.wait(0.02)
+        for start in range(half, len(body), half // 20) if fault == "slow" else ():
+            handler.wfile.write(body[start : start + half // 20])
+            end.wait(0.1)
     else:
         send(handler, body, Content_Type="application/octet-stream")
 

@@ -53,6 +53,8 @@ _CHANGED = (
 )
 FAULTS = (
     Fault("the connection ends in the middle of a wheel", "cut", _FETCH, ExitCode.ENVIRONMENT),
+    Fault("a wheel stops in the middle: no byte for 30 s", "stalled", _FETCH, ExitCode.ENVIRONMENT),
+    Fault("the index takes the connection and never answers", "page-stalled", _FETCH, ExitCode.ENVIRONMENT),
     Fault("the index is out of order (HTTP 503)", "503", _FETCH, ExitCode.ENVIRONMENT),
     Fault("the index wants a password (HTTP 401)", "401", _REFUSED, ExitCode.ENVIRONMENT),
     Fault("the index, or a proxy, refuses access (HTTP 403)", "403", _REFUSED, ExitCode.ENVIRONMENT),

@@ -31,6 +31,11 @@ UV_UNREACHABLE = """error: Request failed after 3 retries
 UV_FULL = """error: Failed to install: prefect-3.8.8-py3-none-any.whl (prefect==3.8.8)
   Caused by: failed to copy file from /c/x to /v/x: No space left on device (os error 28)
 """
+UV_WRAPPED = """error: Failed to install: alpha-1.2.0-py3-none-any.whl (alpha==1.2.0)
+  cause: failed to create directory
+         `/c/site-packages/alpha`: Read-only
+         file system (os error 30)
+"""
 PIP_UNREACHABLE = """WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError("HTTPConnection(\
 host='127.0.0.1', port=9): Failed to establish a new connection: [Errno 111] Connection refused")': /simple/prefect/
 ERROR: Could not find a version that satisfies the requirement prefect==3.8.8 (from versions: none)
@@ -86,6 +91,7 @@ PIP_HASH = "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS 
         (UV_UNKNOWN, Cause.UNKNOWN_PACKAGE),
         (UV_UNREACHABLE, Cause.NETWORK),
         (UV_FULL, Cause.NO_ROOM),
+        (UV_WRAPPED, Cause.PERMISSION),
         (PIP_UNREACHABLE, Cause.NETWORK),
         (PIP_CONFLICT, Cause.CONFLICT),
         (PIP_UNKNOWN, Cause.UNKNOWN_PACKAGE),
@@ -104,6 +110,7 @@ def test_each_failure_gets_the_advice_that_fits_it(output: str, cause: Cause) ->
         (UV_UNREACHABLE, "Connection refused (os error 111)"),
         (UV_OLDER_CONFLICT, "Because you require tenacity==99 and tenacity==9.2.1, we can conclude that your"),
         (PIP_UNREACHABLE, "'NewConnectionError(\"HTTPConnection(host='127.0.0.1', port=9): Failed to establish"),
+        (UV_WRAPPED, "failed to create directory `/c/site-packages/alpha`: Read-only file system (os error 30)"),
         (PIP_UNKNOWN, "No matching distribution found for nosuch"),
         (PIP_COMPILER, "foo.c:1:10: fatal error: foo.h: No such file or directory"),
         (UV_COMPILER, "foo.c:1:10: fatal error: foo.h: No such file or directory"),
