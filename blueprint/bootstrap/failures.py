@@ -10,6 +10,7 @@ from pathlib import Path
 from blueprint.core.credentials import MASK, masked, passwords
 from blueprint.core.errors import EnvironmentRefused
 
+_CONFIGURES = re.compile(r"^(PIP|UV)_|_PROXY$", re.IGNORECASE)  # an installer, in a variable
 _TELLING_LENGTH = 4  # a shorter text turns up in innocent ones
 
 
@@ -106,8 +107,8 @@ def telling_line(output: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Mask user names, passwords and tokens in every address of a text, and those of this environment anywhere."""
-    words = {word for value in os.environ.values() if "://" in value for word in value.split()}
+    """Mask user names, passwords and tokens in each address of a text, and the installers' own anywhere."""
+    words = {word for name, value in os.environ.items() if _CONFIGURES.search(name) for word in value.split()}
     known = {secret for word in words for secret in passwords(word) if len(secret) >= _TELLING_LENGTH}
     for secret in sorted(known, key=len, reverse=True):
         text = text.replace(secret, MASK)

@@ -7,7 +7,7 @@ from urllib.parse import unquote, unquote_plus
 
 MASK = "****"
 SECRET_NAME = r"passw|passphrase|secret|token|api_?key|credential|private_?key|^pwd$"  # noqa: S105 - a pattern
-_QUERY = re.compile(r"([^?&;=\s]*)=([^&;#\s'\"]+)")
+_QUERY = re.compile(r"([^?&=\s]*)=([^&#\s\"`<>]+)")
 _SECRET_KEY = re.compile(rf"{SECRET_NAME}|key|auth|sig(nature)?$", re.IGNORECASE)
 # A password may hold what should be escaped in it, such as `/` and `@`; what only looks like one is a port.
 _LOGIN = re.compile(r"(?<=://)(?:[^/\s:@]*:(?!\d*/)\S*|[^/\s@'\"]*)(?=@)")
