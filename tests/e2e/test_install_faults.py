@@ -17,7 +17,7 @@ from blueprint.core.errors import BlueprintError, ExitCode
 from blueprint.core.task import within
 from blueprint.core.venv import site_packages
 from blueprint.core.workspace import Workspace
-from tests.support.index import index
+from tests.support.index import LOGIN, index
 from tests.support.install_faults import FAULTS, Fault
 from tests.support.wheels import lock_line, make_wheel
 
@@ -134,3 +134,30 @@ def test_a_uv_that_hangs_is_told_and_leaves_time_for_pip(
     assert "(uv failed: no byte for 2 s)" in evidence.summary
     assert "pip" in evidence.details["installer"]
     assert [text for text in told if re.fullmatch(r"uv is at the index, no byte for \d s", text)], told
+
+
+@pytest.mark.parametrize(
+    ("variable", "where"), [("UV_DEFAULT_INDEX", "address"), ("UV_DEFAULT_INDEX", "netrc"), ("PIP_INDEX_URL", "netrc")]
+)
+def test_a_private_index_takes_the_password_from_its_address_or_from_netrc(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, where: str
+) -> None:
+    user, password = LOGIN
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with index(tmp_path / "wheels", "private") as url:
+        if where == "netrc":
+            (tmp_path / ".netrc").write_text(f"machine 127.0.0.1\nlogin {user}\npassword {password}\n")
+        else:
+            url = url.replace("//", f"//{user}:{password}@")
+        monkeypatch.setenv(variable, url)
+        evidence = bootstrap.install(workspace, within(100))
+    assert variable.lower()[:3].strip("_") in evidence.details["installer"]
+    assert password not in (workspace.logs / "install.log").read_text()
+
+
+def test_a_folder_of_wheels_is_enough_for_uv_offline(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "wheels"))
+    assert bootstrap.install(workspace, within(100)).details["installer"].startswith("uv ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import io
@@ -13,6 +14,9 @@ from pathlib import Path
 
 from tests.support.web import send, serving
 
+LOGIN = ("somebody", "pass-word")
+_LOGIN = base64.b64encode(":".join(LOGIN).encode()).decode()
+
 
 @contextlib.contextmanager
 def index(folder: Path, fault: str = "") -> Iterator[str]:
@@ -21,14 +25,15 @@ def index(folder: Path, fault: str = "") -> Iterator[str]:
     Args:
         folder: It holds the wheels.
         fault: What goes wrong: the wheels are `cut`, `stalled`, `slow`, `another` or `missing`, the pages `garbage`,
-            `page-stalled` or an HTTP status.
+            `page-stalled` or an HTTP status. A `private` index asks for the `LOGIN`.
     """
     end = threading.Event()
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         name = handler.path.strip("/").rpartition("/")[2]
-        if fault.isdigit():
-            send(handler, b"no", status=int(fault), WWW_Authenticate='Basic realm="index"')
+        locked = fault == "private" and handler.headers.get("Authorization") != f"Basic {_LOGIN}"
+        if fault.isdigit() or locked:
+            send(handler, b"no", status=401 if locked else int(fault), WWW_Authenticate='Basic realm="index"')
         elif name.endswith(".metadata"):
             send(handler, _metadata(folder / name.removesuffix(".metadata")))
         elif not name.endswith(".whl"):
