@@ -642,9 +642,9 @@ class TestInterruption:
 
     @pytest.mark.parametrize("seed", range(8))
     def test_a_kill_while_the_environment_is_made_anew_leaves_one_that_can_be_mended(
-        self, tmp_path: Path, seed: int
+        self, tmp_path: Path, lock: str, seed: int
     ) -> None:
-        workspace = a_workspace(tmp_path / "work", "")
+        workspace = a_workspace(tmp_path / "work", lock)
         bootstrap.ensure_environment(workspace, within(60))
         for number in range(200):
             (packages_in(workspace) / f"mine{number}").mkdir()
