@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from blueprint.core.errors import EnvironmentRefused
-from blueprint.core.files import write_whole
+from blueprint.core.files import refused, write_whole
 from blueprint.core.workspace import Workspace
 from blueprint.execution import history
 
@@ -62,7 +62,9 @@ def _read(workspace: Workspace) -> _Kept:
     except FileNotFoundError:
         last = history.load(workspace.journal).last  # where older versions kept them
         return _Kept(tuple(last.started.settings or ()) if last else ())
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise refused(error, path) from None
+    except (ValueError, KeyError, TypeError) as error:
         raise EnvironmentRefused(
             f"{path}, which keeps the settings of earlier command lines, cannot be used: {error}.",
             "Remove it, and give the settings that you need once more.",

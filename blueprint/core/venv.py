@@ -27,6 +27,8 @@ def problem(venv: Path) -> str | None:
     """Return the reason why the environment cannot be used; None if it looks healthy, by a few of its files."""
     if not venv.is_dir():
         return "it is not a folder" if os.path.lexists(venv) else "there is no .venv"
+    if not os.access(venv, os.R_OK | os.X_OK):
+        return "this user may not look into it"
     config = _config(venv)
     if config is None:
         return f"it is not a virtual environment: it has no {CONFIG}"

@@ -305,7 +305,15 @@ class TestRefusedByTheSystem:
     @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv (util-linux)")
     @pytest.mark.parametrize(
         "name",
-        ["prefect.toml", ".blueprint/journal.jsonl", ".blueprint/prefect/prefect.db", "logs/worker.log", ".venv"],
+        [
+            "prefect.toml",
+            ".blueprint",
+            ".blueprint/settings.json",
+            ".blueprint/journal.jsonl",
+            ".blueprint/prefect/prefect.db",
+            "logs/worker.log",
+            ".venv",
+        ],
     )
     def test_what_an_execution_as_another_user_left_is_told_with_its_owner_and_the_command_that_mends_it(
         self, tmp_path: Path, name: str
@@ -314,7 +322,7 @@ class TestRefusedByTheSystem:
         Workspace(root).prepare()
         theirs = root / name
         theirs.parent.mkdir(exist_ok=True)
-        theirs.mkdir() if name == ".venv" else theirs.touch()
+        theirs.mkdir(exist_ok=True) if name in (".venv", ".blueprint") else theirs.touch()
         theirs.chmod(0o600)
         os.chown(theirs, 65534, -1)
         drop = "-dac_override,-dac_read_search"  # root without its right to open everything is like any other user
@@ -329,7 +337,8 @@ class TestRefusedByTheSystem:
         )
         assert answer.returncode == 4, answer.stderr
         owner = pwd.getpwuid(65534).pw_name
-        assert f"{theirs} cannot be used: it belongs to {owner}, and this command runs as root" in answer.stderr
+        assert f"Error: {theirs}" in answer.stderr
+        assert f" cannot be used: it belongs to {owner}, and this command runs as root" in answer.stderr
         assert answer.stderr.endswith(f": sudo chown -R root: '{root}'\n")
         assert not (root / "logs" / "bug.log").exists()
 
