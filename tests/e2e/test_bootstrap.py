@@ -37,6 +37,7 @@ from blueprint.core.errors import EnvironmentRefused, SetupError, UsageError
 from blueprint.core.task import Evidence, TaskStopped, within
 from blueprint.core.venv import problem, site_packages
 from blueprint.core.workspace import Workspace
+from tests.support.install_faults import CONFLICT, FULL_DISK
 from tests.support.web import send, serving
 from tests.support.wheels import lock_line, make_failing_source, make_source, make_wheel
 
@@ -594,6 +595,7 @@ class TestExtras:
         make_wheel(wheels, "delta", "1.5", requires=["alpha<1.2"])
         with pytest.raises(SetupError, match=r"`gamma` cannot be had together with alpha==1\.2\.0") as failure:
             install(workspace, ["gamma"])
+        assert CONFLICT.is_told_by(failure.value), failure.value
         assert "delta" in failure.value.what
         assert failure.value.details["conflicts_with"] == ["alpha==1.2.0"]
         assert version_in(workspace, "gamma") == []
@@ -848,8 +850,9 @@ class TestFullDisk:
         bootstrap.ensure_environment(workspace, within(60))
         ballast = small_disk / "ballast"
         ballast.write_bytes(bytes(2_000_000))
-        with pytest.raises(EnvironmentRefused, match="The disk ran full"):
+        with pytest.raises(EnvironmentRefused) as refusal:
             install(workspace)
+        assert FULL_DISK.is_told_by(refusal.value), refusal.value
         ballast.unlink()
         assert install(workspace).changed
         assert run_in(workspace, "import big; print('there')") == "there"

@@ -13,12 +13,12 @@ import pytest
 
 from blueprint import bootstrap
 from blueprint.bootstrap import progress
-from blueprint.core.errors import BlueprintError, ExitCode
+from blueprint.core.errors import BlueprintError
 from blueprint.core.task import within
 from blueprint.core.venv import site_packages
 from blueprint.core.workspace import Workspace
 from tests.support.index import LOGIN, index
-from tests.support.install_faults import FAULTS, Fault
+from tests.support.install_faults import FAULTS, NOT_WRITABLE, Fault
 from tests.support.wheels import lock_line, make_wheel
 
 
@@ -66,8 +66,7 @@ def test_the_cause_decides_the_message_and_the_exit_code(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:
     error = told(workspace, tmp_path / "wheels", fault.of_index, monkeypatch, "UV_DEFAULT_INDEX", "PIP_INDEX_URL")
-    assert re.fullmatch(".+".join(re.escape(part) for part in fault.message.split("…")), str(error)), error
-    assert error.exit_code == fault.exit_code
+    assert fault.is_told_by(error), error
 
 
 @pytest.mark.parametrize(
@@ -97,9 +96,8 @@ def test_a_folder_that_the_installers_may_not_write_is_told_as_that(
     finally:
         if not os.getuid():
             subprocess.run(["umount", str(folder)], check=True)
-    assert "The installer may not write where it must: " in str(error)
+    assert NOT_WRITABLE.is_told_by(error), error
     assert str(folder) in str(error)
-    assert error.exit_code == ExitCode.ENVIRONMENT
 
 
 def test_a_slow_index_is_waited_for_and_the_package_at_work_is_told(

@@ -1,14 +1,15 @@
 """Faults of an installation, each with what the user is told; `python -m tests.support.install_faults` writes the page.
 
-`tests/e2e/test_install_faults.py` brings each of them about.
+`tests/e2e/test_install_faults.py` and `test_bootstrap.py` bring each of them about.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from blueprint.core.errors import ExitCode
+from blueprint.core.errors import BlueprintError, ExitCode
 
 _PAGE = Path(__file__).parents[2] / "docs" / "install-faults.md"
 _INTRODUCTION = """\
@@ -25,12 +26,17 @@ not or cannot be installed, 4 is a machine or a network that does not allow it.
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault of the package index; "…" in the message stands for what differs from case to case."""
+    """A fault of the package index, or of the machine; "…" in the message stands for what differs from case to case."""
 
     name: str
     of_index: str
     message: str
     exit_code: ExitCode
+
+    def is_told_by(self, error: BlueprintError) -> bool:
+        """Tell whether the user hears exactly this."""
+        pattern = ".+".join(map(re.escape, self.message.split("…")))
+        return bool(re.fullmatch(pattern, str(error))) and error.exit_code == self.exit_code
 
 
 _FETCH = (
@@ -62,11 +68,35 @@ FAULTS = (
     Fault("the index lists a wheel that it does not have", "missing", _LACKS, ExitCode.ENVIRONMENT),
     Fault("the index serves another file than the locked one", "another", _CHANGED, ExitCode.TASK_FAILED),
 )
+FULL_DISK = Fault(
+    "the disk runs full",
+    "",
+    "The disk ran full while … was filled. Free some space (1.5 GB are needed), then run the same command again.",
+    ExitCode.ENVIRONMENT,
+)
+NOT_WRITABLE = Fault(
+    "the installer may not write in `.venv`",
+    "",
+    "The installer may not write where it must: …. Make the file or folder that it names writable for this user, for "
+    "example with `chown`. Then run the same command again.",
+    ExitCode.ENVIRONMENT,
+)
+CONFLICT = Fault(
+    "a requirement of yours contradicts a locked package",
+    "",
+    "The extra requirement `…` cannot be had together with …, which requirements.lock keeps… Ask for a version that "
+    "fits, or change requirements.lock with the command in its first lines.",
+    ExitCode.TASK_FAILED,
+)
 
 
 def text() -> str:
     """Return the page."""
-    return _INTRODUCTION + "".join(f"| {each.name} | {each.message} | {each.exit_code} |\n" for each in FAULTS)
+    rows = (
+        f"| {each.name} | {each.message} | {each.exit_code} |\n"
+        for each in (*FAULTS, FULL_DISK, NOT_WRITABLE, CONFLICT)
+    )
+    return _INTRODUCTION + "".join(rows)
 
 
 if __name__ == "__main__":
