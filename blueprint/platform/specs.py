@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from blueprint.config.keys import SECRETS
 from blueprint.config.settings import SETTINGS_VARIABLE, Settings
 from blueprint.core import http
 from blueprint.core.workspace import Workspace
@@ -84,7 +85,7 @@ def source(settings: Settings, workspace: Workspace) -> ServiceSpec:
         name=SOURCE,
         title="Data source",
         argv=(*_program("pipeline.metrics_api"), "--port", str(settings.source_port)),
-        env=environment.client(settings, workspace),
+        env=environment.client(settings.model_copy(update=dict.fromkeys(SECRETS)), workspace),
         log="source.log",
         port=settings.source_port,
         ready=_answers(f"http://{_LOOPBACK}:{settings.source_port}/health"),

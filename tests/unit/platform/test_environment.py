@@ -206,6 +206,7 @@ def test_a_password_is_given_to_those_who_need_it_and_to_nobody_else(workspace: 
     assert server["PREFECT_SERVER_API_AUTH_STRING"] == SECRET
     assert environment.for_worker(open_to_all, workspace)["PREFECT_API_AUTH_STRING"] == SECRET
     assert environment.for_worker(open_to_all, workspace)["PIPELINE_DATABASE_URL"] == "postgresql://u:planted@h/d"
+    assert [value for value in specs.source(open_to_all, workspace).env.values() if "planted" in value] == []
     without = environment.for_server(configured(), workspace) | environment.for_worker(configured(), workspace)
     assert [name for name in without if "AUTH" in name or "DATABASE" in name] == []
 
