@@ -131,6 +131,9 @@ def test_runs_of_an_interval_are_expected_when_the_server_makes_them(
     given_as = anchor.astimezone(ZoneInfo(zone_of_anchor)).isoformat()
     definition = {"interval": seconds, "anchor_date": given_as, "timezone": zone}
     end = start + min(timedelta(days=400), 300 * timedelta(seconds=seconds))
+    # Prefect compares with the end by the clock on the wall: in an hour that comes twice it stops too early or late.
+    change = schedule.next_clock_change(zone, end - timedelta(hours=30))
+    assume(change is None or not change.at - change.shift <= end <= change.at + change.shift)
     assert schedule.between(definition, start, end) == theirs(definition, start, end)
 
 
