@@ -9,13 +9,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from blueprint.bootstrap import advice, contents, extras, installers
 from blueprint.bootstrap.failures import Cause, InstallerFailed, no_room
 from blueprint.bootstrap.installed import Difference, compare, scan
 from blueprint.bootstrap.installers import requirements_file
 from blueprint.bootstrap.lockfile import Pin, read_lock, select, with_further
-from blueprint.core.errors import SetupError, UsageError
+from blueprint.core.errors import BlueprintError, SetupError, UsageError
 from blueprint.core.files import write_whole
 from blueprint.core.task import Evidence, TaskControl
 from blueprint.core.venv import problem, site_packages
@@ -87,46 +88,49 @@ def install(
     added = work.add(extra) if extra else []
     now = work.difference() if before or added else before
     if now:
-        if shutil.disk_usage(workspace.venv).free < _AS_GOOD_AS_FULL:  # compiling bytecode says nothing of it
-            raise no_room(workspace.venv)
-        raise SetupError(
-            f"After the install the environment still differs from {path.name}: {now}.",
-            f"Remove {workspace.venv} and run the same command again.",
-            where_to_look=str(installers.log_file(workspace)),
-        )
+        raise _still_different(workspace, path, now)
     reason = "; ".join(filter(None, [str(before), f"extra requirements missing: {', '.join(added)}" if added else ""]))
-    site = site_packages(workspace.venv)
-    installed = scan(site)
+    installed = scan(site_packages(workspace.venv))
     folders = {each.folder.name for found in installed.values() for each in found}
     contents.remember(workspace.venv, {name: state for name, state in work.states.items() if name in folders})
-    unowned = contents.unowned_startup_files(site)
+    versions = {name: found[0].version for name, found in installed.items()}
+    summary, details = _findings(work, now, [] if further else list(extra))
+    details |= {"lock": lock, "lock_sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "versions": versions}
+    return Evidence(summary, details, changed=bool(reason), reason=reason)
+
+
+def _still_different(workspace: Workspace, lock: Path, difference: Difference) -> BlueprintError:
+    if shutil.disk_usage(workspace.venv).free < _AS_GOOD_AS_FULL:  # compiling bytecode says nothing of it
+        return no_room(workspace.venv)
+    return SetupError(
+        f"After the install the environment still differs from {lock.name}: {difference}.",
+        f"Remove {workspace.venv} and run the same command again.",
+        where_to_look=str(installers.log_file(workspace)),
+    )
+
+
+def _findings(work: _Installation, now: Difference, unhashed: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return in a sentence and in details what is installed, and who did it."""
     needed = select(work.pins)
+    unowned = contents.unowned_startup_files(site_packages(work.workspace.venv))
     prefect = next((f", Prefect {pin.version}" for pin in needed if pin.name == "prefect"), "")
     beyond = f", {len(now.beyond)} beyond the lock" if now.beyond else ""
-    unhashed = [] if further else list(extra)
     by = f", unhashed beside them {', '.join(unhashed)}" if unhashed else ""
     by += f", installed by {work.installer}" if work.installer else ""
     note = f" ({work.notes[0]})" if work.notes else ""
     if unowned:
         note += f"; at every start of Python code runs from {', '.join(unowned)}, which no package has brought"
-    return Evidence(
-        f"{len(needed)} packages as locked{prefect}, {now.modules} modules compiled{beyond}{by}{note}",
-        {
-            "lock": lock,
-            "lock_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "requirements_lock": str(further or ""),
-            "unhashed_requirements": unhashed,
-            "packages": len(needed),
-            "modules_with_bytecode": now.modules,
-            "installer": work.installer,
-            "notes": work.notes,
-            "beyond_the_lock": list(now.beyond),
-            "unowned_startup_files": unowned,
-            "versions": {name: found[0].version for name, found in installed.items()},
-        },
-        changed=bool(reason),
-        reason=reason,
-    )
+    details = {
+        "requirements_lock": str(work.further or ""),
+        "unhashed_requirements": unhashed,
+        "packages": len(needed),
+        "modules_with_bytecode": now.modules,
+        "installer": work.installer,
+        "notes": work.notes,
+        "beyond_the_lock": list(now.beyond),
+        "unowned_startup_files": unowned,
+    }
+    return f"{len(needed)} packages as locked{prefect}, {now.modules} modules compiled{beyond}{by}{note}", details
 
 
 @dataclass

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 MOST_BYTES = 4 * 1024 * 1024
+_HEADERS = {"Connection": "close", "User-Agent": "blueprint"}
 
 
 class NotReady(Exception):
@@ -81,18 +82,12 @@ def get(
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"not an http or https address: {url}")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    headers = {"Accept": accept, "Connection": "close", "User-Agent": "blueprint"}
-    if auth is None and parts.username is not None:
-        who = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        auth = f"Basic {base64.b64encode(who.encode()).decode()}"
-    if auth is not None:
-        headers["Authorization"] = auth
-    if origin is not None:
-        headers["Origin"] = origin
+    sent: dict[str, str | None] = {"Accept": accept, "Authorization": auth or _authorization(parts), "Origin": origin}
     method, body = "GET", None
     if query is not None:
-        headers["Content-Type"] = "application/json"
+        sent["Content-Type"] = "application/json"
         method, body = "POST", json.dumps(query).encode()
+    headers = {name: value for name, value in {**_HEADERS, **sent}.items() if value is not None}
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port or kind.default_port, timeout=timeout)
     try:
@@ -110,6 +105,14 @@ def get(
         raise NotReady((error.strerror or str(error)).lower()) from error
     finally:
         connection.close()
+
+
+def _authorization(url: SplitResult) -> str | None:
+    """Return the header for the user and password in an address, if there are any."""
+    if url.username is None:
+        return None
+    who = f"{unquote(url.username)}:{unquote(url.password or '')}"
+    return f"Basic {base64.b64encode(who.encode()).decode()}"
 
 
 def get_ok(url: str, *, timeout: float, accept: str = "*/*", auth: str | None = None, query: Any = None) -> Response:
