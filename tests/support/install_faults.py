@@ -1,6 +1,6 @@
 """Faults of an installation, each with what the user is told; `python -m tests.support.install_faults` writes the page.
 
-`tests/e2e/test_install_faults.py` and `test_bootstrap.py` bring each of them about.
+`tests/e2e/test_install_faults.py`, `test_bootstrap.py` and `test_machines.py` bring them about.
 """
 
 from __future__ import annotations
