@@ -49,5 +49,6 @@ def unowned_startup_files(site: Path) -> list[str]:
     """Return the files that run code at every start of Python, and that no package has brought."""
     found = {path.name for pattern in _AT_EVERY_START for path in site.glob(pattern)}
     for record in site.glob("*.dist-info/RECORD") if found else ():
-        found -= {row[0].partition("/")[0] for row in csv.reader(record.read_text("utf-8").splitlines()) if row}
+        with contextlib.suppress(OSError, ValueError, csv.Error):  # one that cannot be read owns nothing
+            found -= {row[0].partition("/")[0] for row in csv.reader(record.read_text("utf-8").splitlines()) if row}
     return sorted(found)

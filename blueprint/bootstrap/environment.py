@@ -94,7 +94,9 @@ def _inspect(workspace: Workspace, control: TaskControl) -> tuple[str, dict[str,
         if answer.returncode != 0:
             return f"its Python does not run ({answer.last_line()})", {}
         found: dict[str, str] = json.loads(answer.output)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        return f"its Python does not run ({error.strerror})", {}
+    except ValueError as error:
         return f"its Python does not run ({error})", {}
     if os.path.realpath(found["prefix"]) != os.path.realpath(workspace.venv):
         return f"its Python runs in another environment ({found['prefix']})", {}

@@ -141,18 +141,19 @@ def _files_of(
     sources = []
     hashed = []
     state = hashlib.blake2b(digest_size=16)
-    for row in csv.reader(text.splitlines()):
-        if len(row) != 3:
-            return "its RECORD is cut off", []
-        path, expected, size = row
+    try:
+        rows = [(path, expected, int(size or -1)) for path, expected, size in csv.reader(text.splitlines())]
+    except (ValueError, csv.Error):
+        return "its RECORD is damaged", []
+    for path, expected, size in rows:
         if path.endswith(".pyc"):
             continue  # what pip compiled; whether there is bytecode is seen for itself
         where = os.path.join(site, path)  # noqa: PTH118 - 8,000 times: plain strings are four times as fast
         try:
             found = os.stat(where)  # noqa: PTH116
-        except OSError:
+        except (OSError, ValueError):  # a name may be damaged so that no file has it
             return f"{path} is missing", []
-        if size and found.st_size != int(size):
+        if size >= 0 and found.st_size != size:
             return f"{path} has {found.st_size} bytes instead of {size}", []
         state.update(f"{path}\n{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}\n".encode())
         if expected:

@@ -91,4 +91,14 @@ def select(pins: Iterable[Pin]) -> tuple[Pin, ...]:
         from packaging.markers import Marker  # not there before the install
     except ImportError:
         return tuple(pin for pin in pins if not pin.marker)
-    return tuple(pin for pin in pins if not pin.marker or Marker(pin.marker).evaluate())
+    needed = []
+    for pin in pins:
+        try:
+            if not pin.marker or Marker(pin.marker).evaluate():
+                needed.append(pin)
+        except ValueError as error:
+            raise EnvironmentRefused(
+                f"A lock has a marker for {pin} that cannot be read: {pin.marker}",
+                "Restore the file with `git checkout`, or make it anew with the command in its first lines.",
+            ) from error
+    return tuple(needed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from urllib.parse import unquote
 
 from blueprint.bootstrap.installed import Distribution, scan
 from blueprint.bootstrap.lockfile import read_lock
@@ -51,6 +52,11 @@ def _requirement(name: str, distribution: Distribution) -> str:
     """Return the line that installs it again, from where it came."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         source = json.loads((distribution.folder / "direct_url.json").read_text("utf-8"))
-        editable = source.get("dir_info", {}).get("editable")
-        return f"-e {source['url'].removeprefix('file://')}" if editable else f"{name} @ {source['url']}"
+        url, vcs = source["url"], source.get("vcs_info")
+        if source.get("dir_info", {}).get("editable"):
+            return f"-e {unquote(url.removeprefix('file://'))}"
+        if vcs:
+            url = f"{vcs['vcs']}+{url}@{vcs['commit_id']}"
+        folder = source.get("subdirectory")
+        return f"{name} @ {url}{f'#subdirectory={folder}' if folder else ''}"
     return f"{name}=={distribution.version}"

@@ -20,11 +20,15 @@ IGNORED_PATH = "_BLUEPRINT_PYTHONPATH"  # the user's PYTHONPATH, which is not us
 
 _FOREIGN = ("PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__")
 _HANDOVER = "_BLUEPRINT_HANDOVER"
+_SECONDS_TO_START = 30
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def problem(venv: Path) -> str | None:
-    """Return the reason why the environment cannot be used; None if it looks healthy, by a few of its files."""
+def problem(venv: Path, *, start: bool = False) -> str | None:
+    """Return the reason why the environment cannot be used; None if it looks healthy, by a few of its files.
+
+    With `start` its Python is started too (20 ms), unless it is the one that runs here.
+    """
     if not venv.is_dir():
         return "it is not a folder" if os.path.lexists(venv) else "there is no .venv"
     if not os.access(venv, os.R_OK | os.X_OK):
@@ -37,9 +41,9 @@ def problem(venv: Path) -> str | None:
         return "it is incomplete"
     if version < MINIMUM_PYTHON:
         return f"its Python {dotted(version)} is too old"
-    if not Path(config["home"]).is_dir():
-        return f"the Python that it was made from is gone ({config['home']})"
-    return _interpreter_problem(venv, version) or _place_problem(venv)
+    if not os.path.isdir(config["home"]):  # noqa: PTH112 - where this user may not look, a Path raises
+        return f"the Python that it was made from is gone, or this user may not reach it ({config['home']})"
+    return _interpreter_problem(venv, version) or _place_problem(venv) or (_start_problem(venv) if start else None)
 
 
 def site_packages(venv: Path) -> Path:
@@ -60,7 +64,7 @@ def inside(venv: Path) -> bool:
 
 def reexec_in_venv(venv: Path, script: Path, argv: Sequence[str]) -> None:
     """Continue in the environment; return if this process already runs in it, or if it cannot be used."""
-    if not inside(venv) and not problem(venv):
+    if not inside(venv) and not problem(venv, start=True):
         reexec(venv / "bin" / "python", script, argv)
 
 
@@ -78,7 +82,13 @@ def reexec(python: Path, script: Path, argv: Sequence[str], handover: str | None
     sys.stderr.flush()
     # A signal that comes while there is no Python to handle it waits until `handed_over`.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    os.execve(python, [str(python), str(script), *argv], environment)  # noqa: S606
+    try:
+        os.execve(python, [str(python), str(script), *argv], environment)  # noqa: S606
+    except OSError as error:
+        from blueprint.core.files import refused
+
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        raise refused(error, python) from error
 
 
 def handed_over() -> str | None:
@@ -114,6 +124,23 @@ def _interpreter_problem(venv: Path, version: tuple[int, int]) -> str | None:
     if not site_packages(venv).is_dir():
         return f"its {site_packages(venv).relative_to(venv)} is missing"
     return None
+
+
+def _start_problem(venv: Path) -> str | None:
+    """Tell whether its Python does not start: an empty file, another machine's, or one that lacks a library."""
+    if inside(venv):
+        return None
+    import subprocess
+
+    try:
+        argv = [str(venv / "bin" / "python"), "-I", "-S", "-c", ""]
+        done = subprocess.run(argv, check=False, capture_output=True, timeout=_SECONDS_TO_START)
+    except subprocess.TimeoutExpired:
+        return f"its Python does not run (it did not answer within {_SECONDS_TO_START} s)"
+    except OSError as error:
+        return f"its Python does not run ({error.strerror})"
+    said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
+    return f"its Python does not run ({said[-1]})" if done.returncode else None
 
 
 def _place_problem(venv: Path) -> str | None:

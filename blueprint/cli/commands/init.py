@@ -139,7 +139,7 @@ def _is_ready(options: Options, workspace: Workspace, given: Mapping[str, Any], 
         raise UsageError("requirements is not a list of texts.", """Give it as --set 'requirements=["pandas>=2"]'.""")
     lock_file = given.get("requirements_lock")
     further = workspace.root / lock_file if isinstance(lock_file, str) and lock_file else None
-    if venv.problem(workspace.venv) is None:
+    if venv.problem(workspace.venv, start=True) is None:
         if not venv.inside(workspace.venv):
             bootstrap.reexec(workspace, options.argv, {"lock": str(lock.fd)})
         if bootstrap.installation_problem(workspace, extra=extra, further=further) is None:

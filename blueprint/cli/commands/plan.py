@@ -42,7 +42,7 @@ def run(options: Options, workspace: Workspace) -> int:
 def _found(options: Options, workspace: Workspace) -> dict[int, str]:
     """Return what a run would do with a task, where that can be seen; it would run the others."""
     unseen = dict.fromkeys(range(5, 31), "unknown")
-    problem = venv.problem(workspace.venv)
+    problem = venv.problem(workspace.venv, start=True)
     if problem:
         return {2: f"would run ({problem})"} | unseen
 

@@ -44,7 +44,7 @@ def run(options: Options, workspace: Workspace) -> int:
     if "execution" in handed:
         session: Session | None = take_over(handed, workspace, interruption)
     else:
-        if not venv.inside(workspace.venv) and not venv.problem(workspace.venv):
+        if not venv.inside(workspace.venv) and not venv.problem(workspace.venv, start=True):
             interruption.pass_on()
             bootstrap.reexec(workspace, options.argv, {})
         if venv.inside(workspace.venv):

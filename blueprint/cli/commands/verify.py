@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def run(options: Options, workspace: Workspace) -> int:
     """Look at server, worker, UI and deployments; the exit code is 0 only if all are up."""
-    problem = venv.problem(workspace.venv)
+    problem = venv.problem(workspace.venv, start=True)
     checks: list[Check] = []
     if not problem:
         try:

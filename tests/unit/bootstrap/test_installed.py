@@ -87,6 +87,10 @@ def test_what_runs_at_every_start_and_is_no_packages_is_told(tmp_path: Path) -> 
     for name in ("planted.pth", "sitecustomize.py"):
         (tmp_path / name).write_text("import os\n")
     assert contents.unowned_startup_files(tmp_path) == ["planted.pth", "sitecustomize.py"]
+    broken = tmp_path / "users-1.0.dist-info"
+    broken.mkdir()
+    (broken / "RECORD").write_bytes(b"\xff\xfe")
+    assert contents.unowned_startup_files(tmp_path) == ["planted.pth", "sitecustomize.py"]
 
 
 @pytest.mark.parametrize("blocks", [1, 3])
@@ -105,7 +109,10 @@ def test_bytecode_that_a_full_disk_cut_off_is_not_taken_for_compiled(tmp_path: P
     ("record", "problem"),
     [
         ("", "its RECORD is empty"),
-        ("alpha/__init__.py,sha256=x\n", "its RECORD is cut off"),
+        ("alpha/__init__.py,sha256=x\n", "its RECORD is damaged"),
+        ("alpha/__init__.py,sha256=x,6x\n", "its RECORD is damaged"),
+        ('"' + "x" * 200_000 + "\n", "its RECORD is damaged"),
+        ("alpha/\0.py,sha256=x,6\n", "alpha/\0.py is missing"),
         ("alpha/__init__.py,sha256=x,6", "its RECORD is cut off"),
         ("alpha/gone.py,sha256=x,3\n", "alpha/gone.py is missing"),
         ("alpha/__init__.py,sha256=x,999\n", "alpha/__init__.py has 6 bytes instead of 999"),

@@ -56,6 +56,11 @@ def test_a_lock_of_the_users_own_adds_to_it_and_moves_nothing(tmp_path: Path) ->
     assert "-c requirements.lock" in refusal.value.hint
 
 
+def test_a_marker_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(EnvironmentRefused, match="marker for alpha==1 that cannot be read: sys_platfrm == 'linux'"):
+        select([Pin("alpha", "1", "sys_platfrm == 'linux'", "")])
+
+
 def test_a_missing_lock_is_one_sentence_with_the_way_on(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentRefused, match="cannot be read") as refusal:
         read_lock(tmp_path / "requirements.lock")

@@ -205,13 +205,25 @@ def test_packages_that_the_user_added_are_listed_before_it_is_made_anew(tmp_path
         "gamma-0.1": None,
         "mine-2": {"url": "file:///home/me/mine", "dir_info": {"editable": True}},
         "other-3": {"url": "https://example.com/other-3.tar.gz", "archive_info": {}},
+        "placed-4": {"url": "file:///home/me/a%20b", "dir_info": {"editable": True}},
+        "cloned-5": {
+            "url": "https://example.com/cloned",
+            "vcs_info": {"vcs": "git", "commit_id": "c0ffee", "requested_revision": "main"},
+            "subdirectory": "python",
+        },
     }
     for name, source in sources.items():
         folder = site_packages(workspace.venv) / f"{name}.dist-info"
         folder.mkdir()
         if source:
             (folder / "direct_url.json").write_text(json.dumps(source))
-    listed = ["-e /home/me/mine", "gamma==0.1", "other @ https://example.com/other-3.tar.gz"]
+    listed = [
+        "-e /home/me/a b",
+        "-e /home/me/mine",
+        "cloned @ git+https://example.com/cloned@c0ffee#subdirectory=python",
+        "gamma==0.1",
+        "other @ https://example.com/other-3.tar.gz",
+    ]
     workspace.python.unlink()
     evidence = bootstrap.ensure_environment(workspace, within(60))
     assert sorted(workspace.lost_packages.read_text().splitlines()) == listed

@@ -53,6 +53,30 @@ def test_verify_after_an_installation_that_failed_says_so_and_changes_nothing(ma
     assert _files(made) == before
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "its Python does not run (Exec format error)"),
+        ("#!/bin/sh\necho 'cannot load libpython' >&2\nexit 127\n", "its Python does not run (cannot load libpython)"),
+    ],
+)
+def test_an_environment_whose_python_does_not_start_is_told_and_made_anew(
+    made: Path, tmp_path: Path, content: str, reason: str
+) -> None:
+    python = made / ".venv" / "bin" / "python"
+    python.unlink()
+    python.write_text(content)
+    python.chmod(0o755)
+    code, output = _run(made, "verify")
+    assert (code, output.splitlines()[0]) == (1, f"down environment: {reason}")
+    code, output = _run(made, "plan")
+    assert (code, f"would run ({reason})" in output) == (0, True)
+    code, output = _run(made, "--phase", "1", UV_OFFLINE="1", UV_CACHE_DIR=str(tmp_path), PIP_NO_INDEX="1")
+    assert code in (1, 4)  # there is nothing to install the packages from
+    assert f"because: {reason}" in output
+    assert subprocess.run([python, "-c", ""], check=False).returncode == 0
+
+
 @pytest.fixture
 def installed(made: Path, tmp_path: Path) -> Path:
     """A checkout whose environment has the packages of this one."""
