@@ -145,6 +145,7 @@ def public_url(value: str) -> str:
     """Require an address that browsers can open, and drop its last slash."""
     if not _is_http_url(value) or any(char in value for char in "@?#"):
         raise ValueError("not an http(s) address, or one with more than host, port and path")
+    _require_ascii(value)
     return value.rstrip("/")
 
 
@@ -152,7 +153,13 @@ def origin(value: str) -> str:
     """Require the address of a site, or the star that stands for all."""
     if value != "*" and (not _is_http_url(value) or any(char in value.partition("//")[2] for char in "/@?#,")):
         raise ValueError("not an http(s) address, or one with more than host and port")
+    _require_ascii(value)
     return value
+
+
+def _require_ascii(address: str) -> None:
+    if not address.isascii():
+        raise ValueError("with letters that browsers send otherwise: write its name as xn--…")
 
 
 def kept_variable(value: str) -> str:

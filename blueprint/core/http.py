@@ -101,6 +101,8 @@ def get(
         raise NotReady("the connection was closed without an answer") from None
     except http.client.HTTPException as error:
         raise NotReady(f"the answer is not HTTP ({type(error).__name__})") from error
+    except UnicodeError:
+        raise NotReady("the address has a character that cannot be sent; escape it as %XX") from None
     except OSError as error:
         raise NotReady((error.strerror or str(error)).lower()) from error
     finally:

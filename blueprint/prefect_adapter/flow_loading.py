@@ -61,7 +61,7 @@ def load_check(name: str, folder: Path) -> Callable[[str, dict[str, Any]], Any]:
         found = getattr(importlib.import_module(module), function)
         if not callable(found):
             raise TypeError(f"{function} is not a function")
-    except (Exception, SystemExit) as error:  # the user's own module may raise anything at import
+    except BaseException as error:  # the user's own module may raise anything at import
         raise FlowError(
             f"The check {name} cannot be loaded: {type(error).__name__}: {error}.",
             f"Name a function as module:function that can be imported from {folder}.",
@@ -101,7 +101,7 @@ def _explained(entrypoint: str, full: str, file: Path | None, folder: Path) -> I
         yield
     except MissingFlowError as error:
         raise FlowError(f"{entrypoint} is not a flow: {error}".strip(), hint, full) from None
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # as above
         cause = error.user_exc if isinstance(error, ScriptError) else error
         raise _cannot_be_loaded(entrypoint, full, cause, hint) from error
 

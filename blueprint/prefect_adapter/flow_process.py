@@ -25,6 +25,7 @@ from blueprint.core.errors import BlueprintError
 from blueprint.prefect_adapter import flow_definition, flow_loading
 from blueprint.prefect_adapter.client import import_prefect
 from blueprint.prefect_adapter.deploy import deploy
+from blueprint.prefect_runtime import own_listener
 from blueprint.prefect_runtime.visible import escape_output
 
 
@@ -35,6 +36,7 @@ def main() -> None:
     escape_output()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     threading.Thread(target=_end_with_the_other_side, args=(descriptor,), daemon=True).start()
+    own_listener.require(os.environ.get("PREFECT_API_URL", ""))  # also of the user's own checks
     import_prefect()
     asker = Connection(descriptor)
     while True:
@@ -87,10 +89,12 @@ def _check(name: str, folder: Path, run_id: str, parameters: Mapping[str, Any]) 
         found = function(run_id, dict(parameters))
         if inspect.iscoroutine(found):
             found = asyncio.run(found)
+        elif inspect.isawaitable(found):
+            raise TypeError("it returned an awaitable that is no coroutine; make it an `async def`")
         if found is False:
             raise ValueError("it returned False")
         details = {} if found is None or found is True else json.loads(json.dumps(found, default=str))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's check raises means: not proven
+    except BaseException as error:  # noqa: BLE001 - whatever the user's check raises means: not proven
         return {"refused": str(error) or type(error).__name__}
     return {"details": details if isinstance(details, dict) else {"check": details}}
 

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from blueprint.prefect_runtime import own_listener
+
 STATE_MARK = "flow run ended "
 
 
@@ -24,6 +26,7 @@ def main() -> int:
     os.chdir(options.folder)
     sys.path.insert(0, str(options.folder))
 
+    own_listener.require(os.environ.get("PREFECT_API_URL", ""))
     from prefect import Flow, tags
     from prefect.flows import load_flow_from_entrypoint
 

@@ -19,14 +19,17 @@ _LISTEN = "0A"  # include/net/tcp_states.h
 
 
 def require(api_url: str) -> None:
-    """Refuse other users' listeners at the API's address from now on, also in the processes that are forked."""
+    """Refuse other users' listeners at the API's address from now on, also in the processes that are forked.
+
+    The server is on this machine, be it on loopback or on an address that others reach too.
+    """
     parts = urlsplit(api_url)
     port = parts.port or 0
 
     def watch(event: str, arguments: tuple[object, ...]) -> None:
         if event == "socket.connect":
             host, number = _place(arguments[1])
-            if number == port and _is_loopback(host) and not _is_ours(port):
+            if number == port and (host == parts.hostname or _is_loopback(host)) and not _is_ours(port):
                 raise ConnectionRefusedError(f"no program of this user listens on port {port}")
 
     if port and CAN_TELL:

@@ -48,7 +48,9 @@ def verify_monitoring(ctx: Context, control: TaskControl) -> Evidence:
             if status != 403:
                 raise NotReady(f"a page of {_FOREIGN} is answered HTTP {status}, and can use the server")
         details["foreign pages"] = "refused"
-    refused = get(f"{api.url}/admin/version", timeout=PROBE_SECONDS).status == HTTPStatus.UNAUTHORIZED
+    hint = "Run `python run_blueprint.py verify`, then `python run_blueprint.py --resume`."
+    with failing("password", where_to_look="logs/server.log", hint=hint):
+        refused = get(f"{api.url}/admin/version", timeout=PROBE_SECONDS).status == HTTPStatus.UNAUTHORIZED
     if refused != (api.authorization is not None):
         raise TaskFailed(
             f"The server {'asks' if refused else 'does not ask'} for a password, against its settings.",

@@ -224,6 +224,7 @@ def test_the_former_name_of_the_warehouses_address_is_refused_with_its_name_now(
     [
         ("public_url=prefect.example.com", "an http(s) address"),
         ("public_url=https://u:planted@example.com", "an http(s) address"),
+        ("public_url=https://büro.example", "an http(s) address"),
         ("public_url=https://example.com/?a=planted", "an http(s) address"),
         ('allowed_origins=["https://prefect.example/planted"]', "a list of http(s) addresses"),
         ('allowed_origins=["planted.example", "*"]', "a list of http(s) addresses"),

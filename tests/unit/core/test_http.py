@@ -218,3 +218,14 @@ def test_get_ok_names_the_address_that_does_not_answer() -> None:
     url = f"http://127.0.0.1:{free_port()}/y"
     with pytest.raises(NotReady, match=rf"^{url} does not answer: connection refused$"):
         get_ok(url, timeout=5)
+
+
+@pytest.mark.parametrize("address", ["http://a..b/x", f"http://{'a' * 64}.example/"])
+def test_an_address_that_cannot_be_sent_is_no_bug(address: str) -> None:
+    with pytest.raises(NotReady, match="cannot be sent"):
+        get(address, timeout=1)
+
+
+def test_a_path_with_letters_beyond_ascii_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(NotReady, match="escape it as %XX"):
+        get(f"http://127.0.0.1:{server.getsockname()[1]}/é", timeout=1)

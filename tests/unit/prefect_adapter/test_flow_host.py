@@ -51,6 +51,19 @@ def says_no(run_id, parameters):
 def raises(run_id, parameters):
     raise LookupError("no row of " + run_id)
 
+class Refusal(BaseException):
+    pass
+
+def raises_what_is_no_exception(run_id, parameters):
+    raise Refusal("no row at all")
+
+class Later:
+    def __await__(self):
+        raise LookupError("never asked")
+
+def gives_what_is_no_coroutine(run_id, parameters):
+    return Later()
+
 def gives_a_number(run_id, parameters):
     return parameters["size"]
 """
@@ -167,6 +180,10 @@ def test_a_check_that_refuses_hangs_or_ends_its_process_is_told_and_the_next_one
     with pytest.raises(FlowError, match=r"refused the run a-run: no row of 1") as raised:
         called("raises")
     assert raised.value.where_to_look.endswith("/runs/flow-run/1")
+    with pytest.raises(FlowError, match="refused the run a-run: no row at all"):
+        called("raises_what_is_no_exception")
+    with pytest.raises(FlowError, match="an awaitable that is no coroutine"):
+        called("gives_what_is_no_coroutine")
     with pytest.raises(FlowError, match="it returned False"):
         called("says_no")
     with pytest.raises(FlowError, match=r"own_checks:missing cannot be loaded: .*missing"):
