@@ -55,18 +55,22 @@ def by_key(settings: Iterable[str]) -> dict[str, str]:
 def _read(workspace: Workspace) -> _Kept:
     path = workspace.remembered_settings
     try:
-        kept = _Kept(**json.loads(path.read_text(encoding="utf-8")))
-        if not all(isinstance(setting, str) for setting in (*kept.accepted, *(kept.proposed or ()))):
-            raise ValueError("a setting is not a text")
-        return kept
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        lists = (kept["accepted"], kept.get("proposed"))
+        for settings in lists:
+            if settings is not None and not (
+                isinstance(settings, list) and all(isinstance(setting, str) for setting in settings)
+            ):
+                raise ValueError("no list of texts")
+        return _Kept(kept["accepted"] or (), kept.get("proposed"))
     except FileNotFoundError:
         last = history.load(workspace.journal).last  # where older versions kept them
         return _Kept(tuple(last.started.settings or ()) if last else ())
     except OSError as error:
         raise refused(error, path) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise EnvironmentRefused(
-            f"{path}, which keeps the settings of earlier command lines, cannot be used: {error}.",
+            f"{path}, which keeps the settings of earlier command lines, is damaged.",
             "Remove it, and give the settings that you need once more.",
         ) from None
 

@@ -117,7 +117,7 @@ def begin(options: Options, workspace: Workspace, interruption: Interruption, fl
     command = str(REDACTOR(redact_command(("run_blueprint.py", *options.argv))))
     lock = ExecutionLock.acquire(workspace, command)
     scanned = scan(workspace.journal)
-    if rotate(workspace.journal, workspace.archive):
+    if not scanned.torn and rotate(workspace.journal, workspace.archive):  # a torn end is sealed first, below
         scanned = scan(workspace.journal)
     last = History(scanned.records).last
     plan = plan_for(options, last)

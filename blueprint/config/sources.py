@@ -7,7 +7,7 @@ one that says what is accepted. Standard library only at import: unknown keys ar
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,16 +71,29 @@ def read(
         _require_known(key, f"pyproject.toml [tool.blueprint]: {excerpt(key)}", f"KEY = VALUE with one of {_KNOWN}")
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
+    in_environment, given = _from_environment(environment), from_arguments(arguments)
     for found, source in (
         (table, "pyproject.toml [tool.blueprint]"),
-        (from_arguments(remembered), "command line of the last execution"),
-        (_from_environment(environment), "environment"),
-        (from_arguments(arguments), "command line"),
+        (_from_earlier(remembered, {*in_environment, *given}), "command line of the last execution"),
+        (in_environment, "environment"),
+        (given, "command line"),
     ):
         values.update(found)
         sources.update(dict.fromkeys(found, source))
     _require_deployment_keys(values.get("deployments"), sources.get("deployments", ""))
     return values, sources
+
+
+def _from_earlier(remembered: Iterable[str], replaced: Collection[str]) -> dict[str, Any]:
+    """Read the settings of earlier command lines; one that is replaced now need not be acceptable any more."""
+    kept = [setting for setting in remembered if setting.partition("=")[0].strip().replace("-", "_") not in replaced]
+    try:
+        return from_arguments(kept)
+    except UsageError as error:
+        raise UsageError(
+            f"An earlier command line's setting, kept in .blueprint/settings.json, is not accepted: {error.what}",
+            f"{error.hint} Or remove that file, and give the settings that you need once more.",
+        ) from None
 
 
 def requirements(

@@ -136,7 +136,7 @@ class Workspace:
 
     def _kept_identity(self) -> dict[str, Any]:
         """Read the file; empty if it is missing or damaged, because nothing of it could be proven ours."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             kept = json.loads((self.state / _IDENTITY).read_text())
             if isinstance(kept, dict) and isinstance(kept.get("id"), str) and isinstance(kept.get("folder"), str):
                 return kept

@@ -37,6 +37,10 @@ class Event:
     """Event of an execution."""
 
     kind: ClassVar[str] = ""
+    # What the program itself reads back stays as it is, also if a secret is the same word, such as `changed`.
+    plain: ClassVar[frozenset[str]] = frozenset(
+        ("origin", "log", "plan", "worker_log", "units", "task", "deployment", "mode", "status", "counts")
+    )
 
     def fields(self) -> dict[str, Any]:
         """Return the event's values as they are recorded; those that are None are left out."""
@@ -186,8 +190,14 @@ _KINDS: Mapping[str, type[Event]] = {
 
 
 def decode(record: Mapping[str, Any]) -> Entry | None:
-    """Return the event in a journal record; None if its kind is not known here."""
+    """Return the event in a journal record; None if its kind, or a value in it, is not known here.
+
+    Whatever ended without an event that can be read is looked at again, so nothing unknown counts as proven.
+    """
     event = _KINDS.get(record["kind"])
     if event is None:
         return None
-    return Entry(record["at"], str(record.get("execution", "")), event.from_record(record))
+    try:
+        return Entry(record["at"], str(record.get("execution", "")), event.from_record(record))
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -116,7 +116,7 @@ class Journal:
             ValueError: The journal is closed.
         """
         at = datetime.now(UTC).isoformat(timespec="microseconds")
-        fields = self._redact(event.fields())
+        fields = {name: value if name in event.plain else self._redact(value) for name, value in event.fields().items()}
         record = {"v": FORMAT, "at": at, "kind": event.kind, "execution": self._execution, **fields}
         line = _line(record)
         with self._one_at_a_time:

@@ -9,7 +9,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +170,7 @@ class ServiceManager:
             raise failure
         return [sentence for sentence in sentences if sentence]
 
-    def _stopping_order(self, names: Iterable[str]) -> Iterable[str]:
+    def _stopping_order(self, names: Iterable[str]) -> list[str]:
         """Return the names in the order of stopping: the youngest first, but a service before those that it uses.
 
         A worker whose server is gone tries for seconds to tell it of its own end.
@@ -178,12 +178,16 @@ class ServiceManager:
         found = {name: self.record(name) for name in names}
         started = {name: record.started_at if record else "" for name, record in found.items()}
         order: TopologicalSorter[str] = TopologicalSorter()
-        for name in sorted(found, key=started.__getitem__, reverse=True):
+        youngest = sorted(found, key=started.__getitem__, reverse=True)
+        for name in youngest:
             order.add(name)
             record = found[name]
             for used in record.depends_on if record else ():
                 order.add(used, name)
-        return (name for name in order.static_order() if name in found)
+        try:
+            return [name for name in order.static_order() if name in found]
+        except CycleError:  # of a damaged record: stopping matters more than its order
+            return youngest
 
     def _tag(self, name: str) -> OwnershipTag:
         return OwnershipTag(self.workspace, name)

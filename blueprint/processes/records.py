@@ -114,6 +114,8 @@ def _record(values: Any, name: str) -> ServiceRecord:
     for key, kinds in _KINDS.items():
         if type(values.get(key)) not in kinds:
             raise ValueError(f"its {key} is missing or not as it should be")
+    if "\0" in values["log"]:
+        raise ValueError("its log is no file")
     if values["port"] is not None and not 0 < values["port"] < 65536:
         raise ValueError("its port is no port")
     fields = {key: values[key] for key in _KINDS}

@@ -63,7 +63,9 @@ def _found(options: Options, workspace: Workspace) -> dict[int, str]:
     settings = sources.load(workspace.root, os.environ, options.settings, remembered(workspace))
     settings = access.with_password(settings, workspace)
     toml = workspace.root / "prefect.toml"
-    same = toml.is_file() and toml.read_text(encoding="utf-8") == environment.prefect_toml(settings, workspace)
+    same = toml.is_file() and toml.read_text(encoding="utf-8", errors="replace") == environment.prefect_toml(
+        settings, workspace
+    )
     same = same and (settings.api_auth_string is not None or access.decide(settings, workspace).auth == "none")
     found[6] = "would skip (prefect.toml says so)" if same else "would run (prefect.toml does not say so)"
     checks = {check.name: check for check in status.look(settings, workspace)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zlib
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,13 +16,15 @@ from blueprint.cli.commands import run
 from blueprint.cli.options import parse
 from blueprint.cli.remembered import accept, remembered
 from blueprint.cli.session import Session
+from blueprint.config import sources
 from blueprint.core.errors import EnvironmentRefused, ExitCode, UsageError
 from blueprint.core.workspace import Workspace
 from blueprint.execution import journal
-from blueprint.execution.events import Unit
+from blueprint.execution.events import ExecutionStarted, Unit
 from blueprint.execution.executor import Executor
 from blueprint.execution.history import ExecutionRecord, load
 from blueprint.execution.interruption import Interruption
+from blueprint.execution.journal import Journal
 
 ALL = ("--phase", "all")
 
@@ -117,13 +120,51 @@ def test_settings_that_an_older_version_kept_in_its_journal_still_hold(workspace
     assert "port=5200" not in workspace.journal.read_text().splitlines()[1]
 
 
-@pytest.mark.parametrize("damage", ["", "[]", '{"accepted": 1, "proposed": null}', "{"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "",
+        "[]",
+        "null",
+        "{}",
+        '{"accepted": 1}',
+        '{"accepted": "port=1"}',
+        '{"accepted": {"port=1": 2}}',
+        "{",
+        "[" * 60_000,
+    ],
+)
 def test_a_damaged_file_of_settings_is_one_sentence(workspace: Workspace, damage: str) -> None:
     workspace.root.mkdir()
     workspace.prepare()
     workspace.remembered_settings.write_text(damage)
-    with pytest.raises(EnvironmentRefused, match=r"settings.json.* cannot be used"):
+    with pytest.raises(EnvironmentRefused, match=r"settings.json.* is damaged"):
         begin(workspace, *ALL)
+
+
+@pytest.mark.parametrize("setting", ["data_source=http://h/x?token=abc", "zzz"])
+def test_a_setting_that_is_accepted_no_more_locks_nobody_out(workspace: Workspace, setting: str) -> None:
+    workspace.root.mkdir()
+    (workspace.root / "pyproject.toml").write_text("[tool.blueprint]\n")
+    with pytest.raises(UsageError, match=r"kept in \.blueprint/settings\.json") as refusal:
+        sources.read(workspace.root, {}, (), (setting,))
+    assert "remove that file" in str(refusal.value)
+    replaced = {"BLUEPRINT_DATA_SOURCE": "http://h/x?token=abc"}
+    values, _ = sources.read(workspace.root, replaced, (), ("data_source=http://h/x?token=abc", "port=5200"))
+    assert (values["data_source"], values["port"]) == (replaced["BLUEPRINT_DATA_SOURCE"], "5200")
+
+
+def test_a_large_journal_with_a_torn_end_is_sealed_and_no_bug(workspace: Workspace) -> None:
+    workspace.root.mkdir()
+    workspace.prepare()
+    for number in range(25):
+        with closing(Journal(workspace.journal, f"E{number:02}")) as journal:
+            journal.append(ExecutionStarted(plan={"1": "run"}, command="x" * 100_000))
+    with workspace.journal.open("ab") as file:
+        file.write(b'{"v":1,"at":"2026-01-01T00:00:00+00:00","kind":"execution started","execut\xff')
+    end(begin(workspace, *ALL))
+    end(begin(workspace, *ALL))  # this one rotates
+    assert list(workspace.archive.iterdir())
 
 
 def test_secrets_of_the_command_line_reach_neither_journal_nor_log_nor_lock(workspace: Workspace) -> None:

@@ -28,8 +28,8 @@ from hypothesis import strategies as st
 from blueprint.core.errors import EnvironmentRefused, ExitCode
 from blueprint.core.task import Status
 from blueprint.execution import journal as journal_module
-from blueprint.execution.events import Event, TaskFinished
-from blueprint.execution.history import ExecutionRecord, History
+from blueprint.execution.events import Event, ExecutionStarted, TaskFinished, Unit
+from blueprint.execution.history import ExecutionRecord, History, load
 from blueprint.execution.journal import Journal, JournalDamaged, read
 from blueprint.execution.outcome import TaskOutcome
 
@@ -144,6 +144,22 @@ class TestRecords:
         assert b"hunter2" not in path.read_bytes()
         assert isinstance(entry.event, TaskFinished)
         assert entry.event.outcome.details == {"deep": ["***"]}
+
+    @pytest.mark.parametrize("secret", ["ok", "changed", "run", "project", "E1", "nightly"])
+    def test_a_secret_that_is_a_word_of_ours_leaves_the_journal_readable(self, path: Path, secret: str) -> None:
+        def redact(value: Any) -> Any:
+            return json.loads(json.dumps(value).replace(secret, "***"))
+
+        plan, log = {"1": "run", "2": "check"}, "/home/me/project/logs/x.log"
+        outcome = TaskOutcome(Status.CHANGED, f"as {secret}", {})
+        with closing(Journal(path, "E1", redact=redact)) as journal:
+            journal.append(ExecutionStarted(origin="E1", log=log, plan=plan))
+            journal.append(TaskFinished(1, "nightly", outcome))
+        (record,) = load(path).executions
+        assert (record.id, record.origin, record.plan, record.started.log) == ("E1", "E1", {1: "run", 2: "check"}, log)
+        ((unit, ended),) = record.units.items()
+        assert (unit, ended.outcome.status) == (Unit(1, "nightly"), Status.CHANGED)
+        assert ended.outcome.summary == "as ***"
 
     @given(fields=st.dictionaries(st.text(st.characters(codec="ascii", categories=["Ll"]), min_size=1), VALUES))
     @settings(max_examples=100, deadline=None)

@@ -233,6 +233,13 @@ def test_a_service_is_stopped_before_a_younger_one_that_it_uses(house: House) ->
     assert [sentence.split()[1] for sentence in sentences] == ["worker", "source", "server"]
 
 
+def test_all_are_stopped_also_if_damaged_records_say_that_each_uses_the_other(house: House) -> None:
+    for name, used in (("one", "two"), ("two", "one")):
+        house.manager.ensure(house.service(name=name, depends_on=(used, name)), within(20))
+    assert len(house.manager.stop_all(within(30))) == 2
+    assert house.carriers() == []
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b'{"version": 1}'])
 def test_stop_finds_the_service_behind_a_damaged_record(house: House, content: bytes) -> None:
     pid = house.manager.ensure(house.service(), within(20)).identity.pid

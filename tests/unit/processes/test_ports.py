@@ -59,7 +59,6 @@ def test_a_listener_of_the_other_family_is_seen_and_not_mistaken_for_ours(strang
     assert not is_free("localhost", port) or "::1" not in {a for _, a in ports._resolve("localhost", port)}
 
 
-@pytest.mark.usefixtures("table")
 @contextlib.contextmanager
 def held_by_nobody(port: int) -> Iterator[Callable[[], None]]:
     """Have a listener on the port that no process has open, as that of a process on its way out; yield its end."""
@@ -90,6 +89,7 @@ def test_a_port_that_nobody_seems_to_hold_is_not_waited_for_without_end(house: H
         house.manager.ensure(spec, within(30))
 
 
+@pytest.mark.usefixtures("table")
 def test_a_port_that_nobody_has_is_free() -> None:
     port = free_port()
     assert holder(port) is None
