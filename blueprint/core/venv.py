@@ -20,7 +20,6 @@ IGNORED_PATH = "_BLUEPRINT_PYTHONPATH"  # the user's PYTHONPATH, which is not us
 
 _FOREIGN = ("PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__")
 _HANDOVER = "_BLUEPRINT_HANDOVER"
-_SECONDS_TO_START = 30
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -130,17 +129,20 @@ def _start_problem(venv: Path) -> str | None:
     """Tell whether its Python does not start: an empty file, another machine's, or one that lacks a library."""
     if inside(venv):
         return None
-    import subprocess
-
-    try:
-        argv = [str(venv / "bin" / "python"), "-I", "-S", "-c", ""]
-        done = subprocess.run(argv, check=False, capture_output=True, timeout=_SECONDS_TO_START)
-    except subprocess.TimeoutExpired:
-        return f"its Python does not run (it did not answer within {_SECONDS_TO_START} s)"
+    python = str(venv / "bin" / "python")
+    reading, writing = os.pipe()
+    try:  # not by `subprocess`, whose import takes as long as this start
+        actions = [(os.POSIX_SPAWN_DUP2, writing, 2)]
+        pid = os.posix_spawn(python, [python, "-I", "-S", "-c", ""], os.environ, file_actions=actions)
     except OSError as error:
+        os.close(reading)
         return f"its Python does not run ({error.strerror})"
-    said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
-    return f"its Python does not run ({said[-1]})" if done.returncode else None
+    finally:
+        os.close(writing)
+    with open(reading, encoding="utf-8", errors="replace") as errors:  # noqa: PTH123 - a descriptor
+        said = errors.read().strip().splitlines()
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return f"its Python does not run ({said[-1] if said else f'exit code {code}'})" if code else None
 
 
 def _place_problem(venv: Path) -> str | None:

@@ -151,7 +151,7 @@ def test_a_setting_that_is_accepted_no_more_locks_nobody_out(workspace: Workspac
     assert "remove that file" in str(refusal.value)
     replaced = {"BLUEPRINT_DATA_SOURCE": "http://h/x?token=abc"}
     values, _ = sources.read(workspace.root, replaced, (), ("data_source=http://h/x?token=abc", "port=5200"))
-    assert (values["data_source"], values["port"]) == (replaced["BLUEPRINT_DATA_SOURCE"], "5200")
+    assert (values["data_source"], values["port"]) == (replaced["BLUEPRINT_DATA_SOURCE"], 5200)
 
 
 def test_a_large_journal_with_a_torn_end_is_sealed_and_no_bug(workspace: Workspace) -> None:
